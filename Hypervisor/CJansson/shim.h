@@ -1,0 +1,2 @@
+// Jansson (Debian: libjansson-dev) parses every JSON text that comes from outside.
+#include <jansson.h>

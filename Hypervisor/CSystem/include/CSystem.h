@@ -1,0 +1,26 @@
+// What Swift cannot say by itself: variadic calls, macros and kernel structures.
+//
+// Every function here returns what the system call returned, or -errno. errno is read right after the call, so nothing
+// Swift does in between can overwrite it.
+#ifndef CSYSTEM_H
+#define CSYSTEM_H
+
+// Nothing here may define _GNU_SOURCE or include a header whose structures change with it: Swift's own Glibc module is
+// compiled without it, and the two would disagree. Sources (.c) may.
+#include <elf.h>
+#include <linux/kvm.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// open(2): variadic in C, so out of Swift's reach.
+long csystem_open(const char *path, int flags, unsigned mode);
+/// ioctl(2) with an integer argument.
+long csystem_ioctl(int fd, unsigned long request, unsigned long argument);
+/// ioctl(2) with a pointer argument.
+long csystem_ioctl_pointer(int fd, unsigned long request, void *argument);
+/// fcntl(2) with an integer argument.
+long csystem_fcntl(int fd, int command, long argument);
+/// The POSIX strerror_r(3); glibc's own name gives another function.
+int strerror_r_xsi(int code, char *buffer, size_t count);
+
+#endif

@@ -1,0 +1,59 @@
+// Where the guest images are.
+
+import Glibc
+import SystemCalls
+
+/// The guest images that were built with this program, by name.
+public enum GuestImages {
+    /// The folders searched for an image, in order: the one named by VITRINE_IMAGES, the one an installation has
+    /// (`PREFIX/share/vitrine` beside `PREFIX/bin`), the build's own.
+    public static func folders() -> [String] {
+        var folders: [String] = []
+        if let named = getenv("VITRINE_IMAGES") { folders.append(String(cString: named)) }
+        guard let executable = executablePath() else { return folders }
+        let binaries = parent(of: executable)
+        folders.append(parent(of: binaries) + "/share/vitrine")
+        // .build/x86_64-unknown-linux-gnu/release/vitrine -> .build/plugins/outputs/PACKAGE/GuestImages/destination/PLUGIN
+        let scratch = parent(of: parent(of: binaries))
+        let outputs = scratch + "/plugins/outputs"
+        for package in entries(of: outputs) {
+            folders.append("\(outputs)/\(package)/GuestImages/destination/BuildGuestImages")
+        }
+        return folders
+    }
+
+    /// The path of an image, or nil if no folder has it.
+    public static func path(of name: String) -> String? {
+        for folder in folders() {
+            let candidate = folder + "/" + name
+            if access(candidate, R_OK) == 0 { return candidate }
+        }
+        return nil
+    }
+
+    /// The file this process runs, with symbolic links resolved.
+    private static func executablePath() -> String? {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count)
+        guard count > 0 else { return nil }
+        return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    private static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return "/" }
+        return String(path[..<slash])
+    }
+
+    private static func entries(of folder: String) -> [String] {
+        guard let stream = opendir(folder) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if !name.hasPrefix(".") { names.append(name) }
+        }
+        return names.sorted()
+    }
+}

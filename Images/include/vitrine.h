@@ -1,0 +1,46 @@
+/* What a program of a Vitrine guest may use. docs/guest-contract.md says the same in words.
+ *
+ * A program is an ELF64 static-PIE file (ET_DYN, x86-64, only R_X86_64_RELATIVE relocations). It begins at its ELF entry:
+ *
+ *     rdi   const struct vitrine_services *      NULL in ring 3
+ *     rsi   the program's argument text, NUL-terminated (what follows "args=" on the kernel's command line), or ""
+ *     rsp   16-byte aligned, less 8, as if called; returning from the entry is exit(rax)
+ *
+ * In ring 0 (the default, as in OSv) the services are plain calls, System V ABI. Build with
+ *     gcc -static-pie -nostdlib -mgeneral-regs-only -O2
+ * because ring 0 is emulated on some hosts, and the emulator has no SSE.
+ *
+ * In ring 3 (--append ring=3) the same services are system calls by the `syscall` instruction with the numbers below (those
+ * of Linux where Linux has them); arguments in rdi, rsi, rdx; the result in rax, -1 on failure.
+ */
+#ifndef VITRINE_H
+#define VITRINE_H
+#include <stdint.h>
+
+enum vitrine_area { VITRINE_BY_SIZE = 0, VITRINE_MAIN = 1, VITRINE_PAGE = 2, VITRINE_MEMPOOL = 3, VITRINE_DEBUG = 4 };
+enum vitrine_protection { VITRINE_NONE = 0, VITRINE_READ = 1, VITRINE_WRITE = 2, VITRINE_EXECUTE = 4 };
+
+struct vitrine_services {
+    uint64_t version; /* 1 */
+    uint64_t size;    /* of this structure in bytes */
+    void (*write)(const char *bytes, uint64_t count);
+    void (*exit)(int64_t status) __attribute__((noreturn));
+    void *(*allocate)(uint64_t size, uint64_t area);
+    void (*release)(void *block);
+    void *(*map)(void *at, uint64_t size, uint64_t protection); /* at NULL: anywhere from 0x200000000000 */
+    int64_t (*protect)(void *at, uint64_t size, uint64_t protection);
+    int64_t (*unmap)(void *at, uint64_t size);
+    void (*yield)(void);
+    uint64_t (*ticks)(void); /* timer ticks since the start */
+};
+
+enum vitrine_system_call {
+    VITRINE_SYS_WRITE = 1,     /* rdi bytes, rsi count */
+    VITRINE_SYS_MAP = 9,       /* rdi address or 0, rsi size, rdx protection */
+    VITRINE_SYS_PROTECT = 10,  /* rdi address, rsi size, rdx protection */
+    VITRINE_SYS_UNMAP = 11,    /* rdi address, rsi size */
+    VITRINE_SYS_YIELD = 24,
+    VITRINE_SYS_EXIT = 60,     /* rdi status */
+    VITRINE_SYS_TICKS = 96,
+};
+#endif
