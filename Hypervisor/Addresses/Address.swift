@@ -41,24 +41,32 @@ extension Address {
 
 /// A guest virtual address: what the guest's instructions use.
 @frozen public struct GVA: Address {
+    /// The address as a number.
     public let rawValue: UInt64
+    /// The address with this number.
     @inlinable public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 }
 
 /// A guest physical address: what the guest's page tables hold.
 @frozen public struct GPA: Address {
+    /// The address as a number.
     public let rawValue: UInt64
+    /// The address with this number.
     @inlinable public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 }
 
 /// A host virtual address in the process that runs the guest.
 @frozen public struct HVA: Address {
+    /// The address as a number.
     public let rawValue: UInt64
+    /// The address with this number.
     @inlinable public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 }
 
 /// A host physical address: where the byte really is.
 @frozen public struct HPA: Address {
+    /// The address as a number.
     public let rawValue: UInt64
+    /// The address with this number.
     @inlinable public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 }

@@ -54,6 +54,7 @@ public enum SlotError: Error, Equatable, CustomStringConvertible {
     /// Two slots have the same number.
     case duplicateID(UInt32)
 
+    /// Which slot is wrong, where it is, and why.
     public var description: String {
         func text(_ slot: MemorySlot) -> String {
             "memory slot \(slot.id) (\(slot.name)) at GPA \(slot.guestPhysicalAddress.hex), \(slot.size) bytes"

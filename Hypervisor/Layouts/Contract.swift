@@ -32,11 +32,13 @@ public enum Contract {
     /// RAM above the hole begins here.
     public static let holeEnd: UInt64 = 4 << 30
 
-    /// COM1, the console, and its interrupt.
+    /// COM1, the console.
     public static let consolePort: UInt16 = 0x3f8
+    /// The interrupt of COM1.
     public static let consoleIRQ: UInt32 = 4
-    /// COM2, the kernel's monitor, and its interrupt.
+    /// COM2, the kernel's monitor.
     public static let monitorPort: UInt16 = 0x2f8
+    /// The interrupt of COM2.
     public static let monitorIRQ: UInt32 = 3
     /// Keyboard controller: 0xfe resets.
     public static let keyboardPort: UInt16 = 0x64
@@ -56,6 +58,7 @@ public enum Contract {
     public static let signaturePort: UInt16 = 0x70c
     /// Requests to the guest, announced by `requestIRQ`.
     public static let requestPort: UInt16 = 0x710
+    /// The interrupt (edge) that announces a request.
     public static let requestIRQ: UInt32 = 9
     /// Bit of `requestPort`: power off, please.
     public static let requestPowerOff: UInt8 = 1

@@ -12,7 +12,7 @@
 // include/osv/mmu-defs.hh.
 
 #if !hasFeature(Embedded)
-import Addresses
+    import Addresses
 #endif
 
 /// The constants of the osv layout and the arithmetic between them.

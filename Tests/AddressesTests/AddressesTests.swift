@@ -2,10 +2,12 @@ import Addresses
 import Testing
 
 @Suite struct AddressText {
-    @Test(arguments: [
-        ("0xffff800000200000", 0xffff_8000_0020_0000), ("200000", 0x20_0000), ("ffff_8000_0000_0000", 0xffff_8000_0000_0000),
-        ("0XFF", 0xff), ("0", 0), ("ffffffffffffffff", UInt64.max),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("0xffff800000200000", 0xffff_8000_0020_0000), ("200000", 0x20_0000),
+            ("ffff_8000_0000_0000", 0xffff_8000_0000_0000),
+            ("0XFF", 0xff), ("0", 0), ("ffffffffffffffff", UInt64.max),
+        ] as [(String, UInt64)])
     func readsHexadecimal(text: String, value: UInt64) {
         #expect(GVA(parsing: text)?.rawValue == value)
     }
@@ -15,9 +17,11 @@ import Testing
         #expect(GVA(parsing: text) == nil)
     }
 
-    @Test(arguments: [
-        ("4096", 4096), ("64M", 64 << 20), ("1G", 1 << 30), ("6g", 6 << 30), ("0x1000", 4096), ("2T", 2 << 40), ("3k", 3072),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("4096", 4096), ("64M", 64 << 20), ("1G", 1 << 30), ("6g", 6 << 30), ("0x1000", 4096), ("2T", 2 << 40),
+            ("3k", 3072),
+        ] as [(String, UInt64)])
     func readsSizes(text: String, value: UInt64) {
         #expect(parseSize(text) == value)
     }

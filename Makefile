@@ -1,0 +1,58 @@
+# make            builds everything, release
+# make demo       boots the osv guest and shows its double mapping
+# make test       builds, checks the style, runs every test
+# make bench      measures, each number beside its reference
+# make install    PREFIX=/usr/local by default
+# Each installs the Debian packages it needs, if they are missing.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+SWIFTFLAGS ?=
+
+# Needed to build: the JSON parser. Needed to test: QEMU as an oracle, gcc for a guest program, cmp and friends are there.
+BUILD_PACKAGES := libjansson-dev pkg-config
+TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 gcc libc6-dev
+
+.PHONY: all build demo test test-only lint format bench install uninstall clean build-packages test-packages
+
+all: build
+
+build-packages:
+	@Tools/install-packages $(BUILD_PACKAGES)
+
+test-packages:
+	@Tools/install-packages $(TEST_PACKAGES)
+
+build: build-packages
+	$(SWIFT) build -c release $(SWIFTFLAGS)
+
+demo: build
+	@Tools/demo .build/release/vitrine
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Hypervisor GuestKernel Images Tools Tests
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Hypervisor GuestKernel Images Tools Tests
+
+# The end-to-end tests drive the release executables, as a user does.
+test: test-packages lint
+	$(SWIFT) build -c release $(SWIFTFLAGS)
+	$(SWIFT) test $(SWIFTFLAGS)
+
+bench: test-packages build
+	.build/release/vitrine-bench
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/vitrine
+	install -m 755 .build/release/vitrine .build/release/vitrine-vmm $(DESTDIR)$(PREFIX)/bin
+	@images=$$(echo .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages); \
+	  (cd "$$images" && find . -name '*.elf' -not -path './objects/*' | cpio --quiet -pdm $(DESTDIR)$(PREFIX)/share/vitrine)
+
+uninstall:
+	rm -f $(PREFIX)/bin/vitrine $(PREFIX)/bin/vitrine-vmm
+	rm -rf $(PREFIX)/share/vitrine
+
+clean:
+	rm -rf .build

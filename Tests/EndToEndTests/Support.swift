@@ -1,0 +1,138 @@
+// What the end-to-end tests share: the real executables, each test in a runtime folder of its own, and guests that are
+// gone when the test ends, also when it fails.
+
+import Foundation
+import Testing
+
+/// What a command printed and how it ended.
+struct CommandResult: Sendable {
+    let status: Int32
+    let output: String
+    let errors: String
+
+    /// The output as JSON.
+    func json() throws -> [String: Any] {
+        try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "no JSON: \(output)")
+    }
+
+    var lines: [String] { output.split(separator: "\n").map(String.init) }
+}
+
+/// Runs a command to its end, or kills it after `timeout` seconds (status 124).
+func command(
+    _ path: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil,
+    timeout: Double = 60
+) throws -> CommandResult {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: path)
+    process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    let folder = FileManager.default.temporaryDirectory.appending(path: "vitrine-command-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    // Files rather than pipes: a command that leaves a daemon behind would keep a pipe open for ever.
+    func file(_ name: String, _ contents: String = "") throws -> URL {
+        let url = folder.appending(path: name)
+        try contents.write(to: url, atomically: false, encoding: .utf8)
+        return url
+    }
+    let output = try file("out")
+    let errors = try file("err")
+    process.standardOutput = try FileHandle(forWritingTo: output)
+    process.standardError = try FileHandle(forWritingTo: errors)
+    process.standardInput =
+        try input.map { try FileHandle(forReadingFrom: file("in", $0)) } ?? FileHandle.nullDevice
+    try process.run()
+    let deadline = Date().addingTimeInterval(timeout)
+    while process.isRunning && Date() < deadline { usleep(2000) }
+    let late = process.isRunning
+    if late { kill(process.processIdentifier, SIGKILL) }
+    process.waitUntilExit()
+    return CommandResult(
+        status: late ? 124 : process.terminationStatus,
+        output: String(decoding: try Data(contentsOf: output), as: UTF8.self),
+        errors: String(decoding: try Data(contentsOf: errors), as: UTF8.self))
+}
+
+/// The host as the tests need it.
+enum Host {
+    /// Whether this process may use /dev/kvm.
+    static let hasKVM = access("/dev/kvm", R_OK | W_OK) == 0
+
+    /// Whether QEMU is installed.
+    static let hasQEMU = access("/usr/bin/qemu-system-x86_64", X_OK) == 0
+
+    /// Whether ring 0 of a guest is emulated (KVM without hardware virtualisation): then KVM counts its instructions.
+    static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// The folder of the executables under test: the release build, or the one VITRINE_BIN names.
+    static let binaries: URL = {
+        if let named = ProcessInfo.processInfo.environment["VITRINE_BIN"] { return URL(fileURLWithPath: named) }
+        return package.appending(path: ".build/release")
+    }()
+}
+
+/// A runtime folder of its own and the guests started in it; everything is gone with it.
+final class Bench: @unchecked Sendable {
+    let runtime: URL
+    let environment: [String: String]
+
+    init() throws {
+        // Short: a UNIX socket's path has 108 bytes.
+        runtime = URL(fileURLWithPath: "/tmp/vt-\(UInt32.random(in: 0...UInt32.max))")
+        try FileManager.default.createDirectory(
+            at: runtime, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        environment = ["XDG_RUNTIME_DIR": runtime.path, "NO_COLOR": "1"]
+    }
+
+    deinit {
+        for pid in processes() { kill(pid, SIGKILL) }
+        try? FileManager.default.removeItem(at: runtime)
+    }
+
+    /// The monitors running in this folder, from their pid files.
+    func processes() -> [pid_t] {
+        let folder = runtime.appending(path: "vitrine")
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+        return names.compactMap { name in
+            let text = try? String(contentsOf: folder.appending(path: "\(name)/pid"), encoding: .utf8)
+            return text.flatMap { pid_t($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        }
+    }
+
+    /// Runs `vitrine` with these arguments.
+    @discardableResult
+    func vitrine(_ arguments: String..., input: String? = nil, timeout: Double = 60) throws -> CommandResult {
+        try command(
+            Host.binaries.appending(path: "vitrine").path, arguments, environment: environment, input: input,
+            timeout: timeout)
+    }
+
+    /// Starts a guest in the background and waits until it is ready.
+    func start(_ name: String, _ arguments: [String] = [], ready: Bool = true) throws {
+        var words = ["run", "--name", name, "--detach"]
+        if ready { words += ["--wait-ready", "30"] }
+        let result = try command(
+            Host.binaries.appending(path: "vitrine").path, words + arguments, environment: environment)
+        try #require(result.status == 0, "vitrine run: \(result.status) \(result.output) \(result.errors)")
+    }
+
+    /// One command to the guest kernel's monitor; its answer as a dictionary for each line.
+    func exec(_ name: String, _ line: String) throws -> [[String: String]] {
+        let result = try vitrine("exec", name, line)
+        try #require(result.status == 0, "exec \(line): \(result.output) \(result.errors)")
+        return result.lines.map(pairs)
+    }
+
+    /// `a=1 b=2` as a dictionary.
+    func pairs(_ line: String) -> [String: String] {
+        var found: [String: String] = [:]
+        for word in line.split(separator: " ") {
+            if let equals = word.firstIndex(of: "=") {
+                found[String(word[..<equals])] = String(word[word.index(after: equals)...])
+            }
+        }
+        return found
+    }
+}
