@@ -53,6 +53,7 @@ let package = Package(
             providers: [.apt(["libjansson-dev"])]),
         module("SystemCalls", ["CSystem"]),
         module("Addresses"),
+        module("Options"),
         module("JSON", ["CJansson"]),
         module("Layouts", ["Addresses"]),
         module("GuestMemory", ["Addresses", "SystemCalls"]),
@@ -63,7 +64,12 @@ let package = Package(
         // The monitor's side: KVM, the machine, the outward protocol.
         module("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory"]),
         module("Machine", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "Layouts", "PageTables"]),
-        module("Monitor", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "Machine"]),
+        module(
+            "Monitor",
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "Machine", "Options",
+                "GuestImages",
+            ]),
 
         // The inspector's side: where tables are read from, and what is said of them.
         module("Targets", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "PageTables"]),
@@ -79,12 +85,13 @@ let package = Package(
             "vitrine",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
-                "Inspection", "Monitor", "GuestImages",
+                "Inspection", "Monitor", "Options", "GuestImages",
             ]),
-        tool("vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "GuestImages"]),
+        tool("vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestImages"]),
 
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
+        tests("Options", ["Options"]),
         tests("JSON", ["JSON"]),
         tests("Layouts", ["Addresses", "Layouts"]),
         tests("GuestMemory", ["Addresses", "SystemCalls", "GuestMemory"]),

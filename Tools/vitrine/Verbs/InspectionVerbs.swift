@@ -1,0 +1,6 @@
+// The verbs that look into a guest.
+
+/// The verbs that look into a guest, in the order of the help.
+enum InspectionVerbs {
+    static let all: [Verb] = []
+}
