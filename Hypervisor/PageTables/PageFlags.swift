@@ -1,0 +1,58 @@
+// What a mapping allows and what is known of it, whatever the format of the tables.
+
+/// Attributes of a mapping in terms that all formats share.
+///
+/// Permissions are effective: they hold over all levels of the walk, not for the leaf alone.
+@frozen public struct PageFlags: OptionSet, Hashable, Sendable {
+    /// The bits; their values are not stable.
+    public let rawValue: UInt16
+    /// Flags from bits.
+    @inlinable public init(rawValue: UInt16) { self.rawValue = rawValue }
+
+    /// Data may be read.
+    public static let readable = PageFlags(rawValue: 1 << 0)
+    /// Data may be written (by the supervisor where CR0.WP is set).
+    public static let writable = PageFlags(rawValue: 1 << 1)
+    /// Instructions may be fetched.
+    public static let executable = PageFlags(rawValue: 1 << 2)
+    /// Ring 3 may use the mapping.
+    public static let user = PageFlags(rawValue: 1 << 3)
+    /// The translation survives a load of CR3.
+    public static let global = PageFlags(rawValue: 1 << 4)
+    /// The leaf has been used.
+    public static let accessed = PageFlags(rawValue: 1 << 5)
+    /// The leaf has been written through.
+    public static let dirty = PageFlags(rawValue: 1 << 6)
+    /// Bit 0 of the index into the page attribute table (x86: PWT).
+    public static let writeThrough = PageFlags(rawValue: 1 << 7)
+    /// Bit 1 of that index (x86: PCD).
+    public static let cacheDisable = PageFlags(rawValue: 1 << 8)
+    /// Bit 2 of that index (x86: PAT).
+    public static let attributeTable = PageFlags(rawValue: 1 << 9)
+    /// A bit is set that must not be: every access faults.
+    public static let reserved = PageFlags(rawValue: 1 << 10)
+
+    /// The letters of the flags that are set, in the order `urwxgad`; what JSON shows: `urwxad`.
+    public var letters: String { PageFlags.text(self, absent: nil) }
+
+    /// Seven columns, a dash for what is not set: `urwx-ad`; what text shows.
+    public var columns: String { PageFlags.text(self, absent: "-") }
+
+    private static let order: [(PageFlags, Character)] = [
+        (.user, "u"), (.readable, "r"), (.writable, "w"), (.executable, "x"), (.global, "g"), (.accessed, "a"),
+        (.dirty, "d"),
+    ]
+
+    private static func text(_ flags: PageFlags, absent: Character?) -> String {
+        var text = ""
+        for (flag, letter) in order {
+            if flags.contains(flag) { text.append(letter) } else if let absent { text.append(absent) }
+        }
+        return text
+    }
+
+    /// The index into the page attribute table, 0...7 (Intel SDM volume 3, 12.12.3).
+    public var attributeIndex: Int {
+        (contains(.writeThrough) ? 1 : 0) + (contains(.cacheDisable) ? 2 : 0) + (contains(.attributeTable) ? 4 : 0)
+    }
+}

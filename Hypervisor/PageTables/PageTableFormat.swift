@@ -1,0 +1,243 @@
+// A page-table format as a value: how wide entries are, which address bits index which level, when an entry is a leaf,
+// and what the other bits mean. One walk serves every format; X86Formats.swift has the values.
+//
+// Nothing here is particular to x86: 4-byte entries (x86 32-bit, ARM short descriptors), a top level of another size
+// (PAE, TTBCR.N), several kinds of leaf in one level (ARM sections and supersections), scattered address bits (PSE-36)
+// and positive or negative permission bits (EPT's X, x86's NX) are all fields of the description.
+
+/// A test of some bits of an entry: it matches when `entry & mask == value`.
+@frozen public struct EntryRule: Hashable, Sendable {
+    /// The bits looked at.
+    public let mask: UInt64
+    /// What they must be.
+    public let value: UInt64
+
+    /// A rule; a mask of 0 matches everything.
+    @inlinable public init(mask: UInt64, value: UInt64) {
+        self.mask = mask
+        self.value = value
+    }
+
+    /// Matches everything.
+    public static let always = EntryRule(mask: 0, value: 0)
+
+    /// Whether an entry matches.
+    @inlinable public func matches(_ entry: UInt64) -> Bool { entry & mask == value }
+}
+
+/// One way in which an entry maps a page.
+@frozen public struct LeafRule: Hashable, Sendable {
+    /// When an entry is a leaf of this kind.
+    public let rule: EntryRule
+    /// Binary logarithm of the page's size in bytes.
+    public let pageShift: UInt8
+    /// The bits of the entry that are bits of the page's address, at their own place.
+    public let addressMask: UInt64
+    /// Bits of the entry that are higher bits of the address, and how far they move up (PSE-36, supersections); 0 if none.
+    public let highMask: UInt64
+    /// How far the bits of `highMask` move to the left.
+    public let highShift: UInt8
+    /// Bits that must be 0.
+    public let reserved: UInt64
+    /// The bit that is bit 2 of the memory-type index; 0 if none.
+    public let attributeTable: UInt64
+
+    /// A kind of leaf.
+    public init(
+        rule: EntryRule, pageShift: UInt8, addressMask: UInt64, highMask: UInt64 = 0, highShift: UInt8 = 0,
+        reserved: UInt64, attributeTable: UInt64 = 0
+    ) {
+        self.rule = rule
+        self.pageShift = pageShift
+        self.addressMask = addressMask
+        self.highMask = highMask
+        self.highShift = highShift
+        self.reserved = reserved
+        self.attributeTable = attributeTable
+    }
+
+    /// The size of the page in bytes.
+    @inlinable public var pageSize: UInt64 { 1 << UInt64(pageShift & 63) }
+
+    /// The physical address that an entry maps.
+    @inlinable public func address(of entry: UInt64) -> UInt64 {
+        entry & addressMask | (entry & highMask) << UInt64(highShift & 63)
+    }
+}
+
+/// One level of tables.
+@frozen public struct PageTableLevel: Hashable, Sendable {
+    /// The lowest bit of a virtual address that indexes this level: an entry covers `1 << shift` bytes.
+    public let shift: UInt8
+    /// How many bits index it: the table has `1 << indexBits` entries.
+    public let indexBits: UInt8
+    /// When an entry refers to a table of the next level; nil at the last level.
+    public let table: EntryRule?
+    /// The bits of such an entry that are the table's address.
+    public let tableAddressMask: UInt64
+    /// The bits of such an entry that must be 0.
+    public let tableReserved: UInt64
+    /// How an entry of this level maps a page; the first that matches counts.
+    public let leaf: LeafRule?
+    /// A second way, where the format has one.
+    public let otherLeaf: LeafRule?
+
+    /// A level.
+    public init(
+        shift: UInt8, indexBits: UInt8, table: EntryRule?, tableAddressMask: UInt64 = 0, tableReserved: UInt64 = 0,
+        leaf: LeafRule?, otherLeaf: LeafRule? = nil
+    ) {
+        self.shift = shift
+        self.indexBits = indexBits
+        self.table = table
+        self.tableAddressMask = tableAddressMask
+        self.tableReserved = tableReserved
+        self.leaf = leaf
+        self.otherLeaf = otherLeaf
+    }
+
+    /// How many bytes of virtual addresses one entry covers.
+    @inlinable public var coverage: UInt64 { 1 << UInt64(shift & 63) }
+    /// How many entries a table has.
+    @inlinable public var entryCount: Int { 1 << Int(indexBits & 31) }
+
+    /// The way in which an entry maps a page, or nil if it does not.
+    @inlinable public func leaf(for entry: UInt64) -> LeafRule? {
+        if let leaf, leaf.rule.matches(entry) { return leaf }
+        if let otherLeaf, otherLeaf.rule.matches(entry) { return otherLeaf }
+        return nil
+    }
+}
+
+/// Bits of an entry that mean a flag.
+@frozen public struct FlagRule: Hashable, Sendable {
+    /// Where the bits are looked at: in what all levels grant together, or in the leaf alone.
+    @frozen public enum Source: Hashable, Sendable {
+        /// In the AND of all levels' grants, see `PageTableFormat.grants(of:)`.
+        case path
+        /// In the leaf.
+        case leaf
+    }
+
+    /// Where the bits are looked at.
+    public let source: Source
+    /// When the flag is set.
+    public let rule: EntryRule
+    /// The flag.
+    public let flag: PageFlags
+
+    /// A rule for a flag.
+    @inlinable public init(_ flag: PageFlags, _ source: Source, _ rule: EntryRule) {
+        self.flag = flag
+        self.source = source
+        self.rule = rule
+    }
+}
+
+/// A bit of an entry with the name its manual gives it.
+@frozen public struct NamedBit: Hashable, Sendable {
+    /// The bit.
+    public let mask: UInt64
+    /// Its name.
+    public let name: String
+    /// The levels it has that meaning at.
+    public let levels: ClosedRange<Int>
+    /// True if it has it in leaves only, false if in entries that refer to tables only, nil if in both.
+    public let leaf: Bool?
+
+    /// A named bit.
+    public init(_ mask: UInt64, _ name: String, levels: ClosedRange<Int> = 1...6, leaf: Bool? = nil) {
+        self.mask = mask
+        self.name = name
+        self.levels = levels
+        self.leaf = leaf
+    }
+}
+
+/// How page tables are laid out and what their bits mean.
+public struct PageTableFormat: Hashable, Sendable {
+    /// What the mode is called: `4-level`, `5-level`.
+    public let name: String
+    /// Bytes of one entry: 4 or 8.
+    public let entrySize: Int
+    /// Significant bits of a virtual address.
+    public let virtualBits: UInt8
+    /// Whether the bits above must repeat the highest significant one (x86: canonical addresses) rather than be 0.
+    public let signExtended: Bool
+    /// Any of these bits makes an entry present.
+    public let presentMask: UInt64
+    /// Bits that all levels must have set to grant what they stand for (x86: R/W, U/S).
+    public let grantMask: UInt64
+    /// Bits that any level withdraws something with (x86: XD).
+    public let denyMask: UInt64
+    /// What grants and leaf bits mean.
+    public let flagRules: [FlagRule]
+    /// Names of bits, for people.
+    public let namedBits: [NamedBit]
+    /// The levels; `levels[0]` is level 1, the last one walked. The root is `levels.last`.
+    public let levels: [PageTableLevel]
+
+    /// A format.
+    public init(
+        name: String, entrySize: Int, virtualBits: UInt8, signExtended: Bool, presentMask: UInt64, grantMask: UInt64,
+        denyMask: UInt64, flagRules: [FlagRule], namedBits: [NamedBit], levels: [PageTableLevel]
+    ) {
+        self.name = name
+        self.entrySize = entrySize
+        self.virtualBits = virtualBits
+        self.signExtended = signExtended
+        self.presentMask = presentMask
+        self.grantMask = grantMask
+        self.denyMask = denyMask
+        self.flagRules = flagRules
+        self.namedBits = namedBits
+        self.levels = levels
+    }
+
+    /// The number of the root's level: 4 for four levels.
+    @inlinable public var rootLevel: Int { levels.count }
+
+    /// What an entry grants, in bits that are ANDed over the levels: bits of `grantMask` as they are, of `denyMask` inverted.
+    @inlinable public func grants(of entry: UInt64) -> UInt64 { (entry ^ denyMask) & (grantMask | denyMask) }
+
+    /// The grants before the first level: everything.
+    @inlinable public var allGrants: UInt64 { grantMask | denyMask }
+
+    /// The flags of a mapping.
+    ///
+    /// - Parameters:
+    ///   - leaf: the entry that maps the page.
+    ///   - rule: how it maps it.
+    ///   - grants: the AND of `grants(of:)` over all levels, the leaf's included.
+    ///   - reserved: whether a reserved bit is set at any level.
+    @inlinable public func flags(leaf: UInt64, rule: LeafRule, grants: UInt64, reserved: Bool) -> PageFlags {
+        var flags: PageFlags = []
+        for flagRule in flagRules where flagRule.rule.matches(flagRule.source == .path ? grants : leaf) {
+            flags.formUnion(flagRule.flag)
+        }
+        if leaf & rule.attributeTable != 0 { flags.insert(.attributeTable) }
+        if reserved { flags.insert(.reserved) }
+        return flags
+    }
+
+    /// Whether an address can be walked: canonical, or within the significant bits.
+    @inlinable public func isCanonical(_ address: UInt64) -> Bool {
+        let unused = UInt64(64 &- Int(virtualBits)) & 63
+        if signExtended { return UInt64(bitPattern: Int64(bitPattern: address << unused) >> Int64(unused)) == address }
+        return (address << unused) >> unused == address
+    }
+
+    /// The address with the bits above the significant ones made canonical.
+    @inlinable public func canonical(_ address: UInt64) -> UInt64 {
+        let unused = UInt64(64 &- Int(virtualBits)) & 63
+        if signExtended { return UInt64(bitPattern: Int64(bitPattern: address << unused) >> Int64(unused)) }
+        return (address << unused) >> unused
+    }
+
+    /// The names of an entry's bits that are set, in ascending order; reserved and unnamed bits are not among them.
+    public func names(of entry: UInt64, level: Int, isLeaf: Bool) -> [String] {
+        namedBits.filter { bit in
+            entry & bit.mask != 0 && bit.levels.contains(level) && (bit.leaf == nil || bit.leaf == isLeaf)
+        }.map(\.name)
+    }
+}
