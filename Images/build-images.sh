@@ -4,12 +4,22 @@
 set -eu
 root=$1 output=$2 swiftc=$3 clang=$4 ld=$5
 target=x86_64-unknown-none-elf
-objects=$output/objects
-mkdir -p "$objects"
+mkdir -p "$output/objects"
 
-cat > "$output/BuiltImages.swift" <<SWIFT
-extension GuestImages {
-    /// The images of this build, by name.
-    public static let built: [String] = []
-}
-SWIFT
+# Each folder's script builds what changed and appends the names of its images, relative to OUTPUT, to `built`.
+built=
+for script in "$root"/GuestKernel/build.sh "$root"/Images/programs/build.sh "$root"/Images/hostile/build.sh; do
+    # shellcheck disable=SC1090
+    [ ! -f "$script" ] || . "$script"
+done
+
+{
+    echo 'extension GuestImages {'
+    echo '    /// The images of this build, by name.'
+    echo '    public static let built: [String] = ['
+    for image in $built; do echo "        \"$image\","; done
+    echo '    ]'
+    echo '}'
+} > "$output/BuiltImages.swift.new"
+cmp -s "$output/BuiltImages.swift.new" "$output/BuiltImages.swift" || cp "$output/BuiltImages.swift.new" "$output/BuiltImages.swift"
+rm "$output/BuiltImages.swift.new"
