@@ -1,15 +1,18 @@
-# The hostile guests. Sourced by build-images.sh, which gives root, output, clang and ld; adds what it made to `built`.
+# The guests in assembly, one file each: the hostile ones and those that benchmarks time. Sourced by build-images.sh, which
+# gives root, output, clang and ld; adds what it made to `built`.
 
-mkdir -p "$output/hostile" "$output/objects/hostile"
-for source in "$root"/Images/hostile/*.S; do
-    name=$(basename "$source" .S)
-    object=$output/objects/hostile/$name.o
-    image=$output/hostile/$name.elf
-    built="${built:-} hostile/$name.elf"
-    newest=$(ls -t "$image" "$source" "$root"/Images/hostile/*.inc "$root"/Images/hostile/hostile.ld \
-        "$root"/Images/hostile/build.sh 2>/dev/null | head -n 1)
-    [ "$newest" != "$image" ] || continue
-    "$clang" --target="$target" -c -I "$root/Images/hostile" -o "$object" "$source"
-    "$ld" -static --build-id=none -z noexecstack -z max-page-size=4096 -e entry64 -T "$root/Images/hostile/hostile.ld" \
-        -o "$image" "$object"
+for folder in hostile bench; do
+    mkdir -p "$output/$folder" "$output/objects/$folder"
+    for source in "$root/Images/$folder"/*.S; do
+        name=$(basename "$source" .S)
+        object=$output/objects/$folder/$name.o
+        image=$output/$folder/$name.elf
+        built="${built:-} $folder/$name.elf"
+        newest=$(ls -t "$image" "$source" "$root"/Images/hostile/*.inc "$root"/Images/hostile/hostile.ld \
+            "$root"/Images/hostile/build.sh 2>/dev/null | head -n 1)
+        [ "$newest" != "$image" ] || continue
+        "$clang" --target="$target" -c -I "$root/Images/hostile" -o "$object" "$source"
+        "$ld" -static --build-id=none -z noexecstack -z max-page-size=4096 -e entry64 \
+            -T "$root/Images/hostile/hostile.ld" -o "$image" "$object"
+    done
 done
