@@ -136,3 +136,17 @@ final class Bench: @unchecked Sendable {
         return found
     }
 }
+
+/// The path of a built image.
+func image(_ name: String) throws -> String {
+    let outputs = Host.binaries.deletingLastPathComponent().deletingLastPathComponent().appending(
+        path: "plugins/outputs")
+    let folder = Host.package.appending(path: ".build/plugins/outputs")
+    for root in [outputs, folder] {
+        for package in (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? [] {
+            let path = root.path + "/\(package)/GuestImages/destination/BuildGuestImages/\(name)"
+            if FileManager.default.fileExists(atPath: path) { return path }
+        }
+    }
+    throw CocoaError(.fileNoSuchFile, userInfo: [NSFilePathErrorKey: name])
+}

@@ -1,0 +1,138 @@
+// The osv guest on /dev/kvm: one physical page under four addresses, a byte followed through all of them, RAM above the
+// hole, and every translation against KVM's own.
+
+import Addresses
+import Foundation
+import Testing
+
+/// A hexadecimal field of a JSON object.
+func address(_ object: [String: Any], _ key: String) throws -> UInt64 {
+    try #require((object[key] as? String).flatMap { parseHexadecimal($0) }, "no \(key) in \(object)")
+}
+
+@Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct DoubleMapping {
+    let bench: Bench
+
+    init() throws { bench = try Bench() }
+
+    /// The translations of these addresses, as `vitrine translate --json` gives them.
+    func translate(_ name: String, _ addresses: [UInt64]) throws -> [[String: Any]] {
+        let words = ["translate", name, "--json"] + addresses.map { "0x" + String($0, radix: 16) }
+        let result = try command(
+            Host.binaries.appending(path: "vitrine").path, words, environment: bench.environment)
+        try #require(result.status == 0, "\(result.errors)")
+        return try #require(try result.json()["translations"] as? [[String: Any]])
+    }
+
+    @Test func onePageUnderFourAddresses() throws {
+        try bench.start("a", ["--memory", "256M", "--cpus", "2", "--program", "hello", "--program", "allocator"])
+        let four = try translate("a", [0xffff_8000_0020_0000, 0xffff_9000_0020_0000, 0xffff_a000_0020_0000, 0x20_0000])
+        #expect(four.count == 4)
+        for translation in four {
+            #expect(try address(translation, "gpa") == 0x20_0000)
+            #expect(try address(translation, "hva") == address(four[0], "hva"))
+            #expect(translation["page"] as? String == "2M")
+            #expect((translation["entries"] as? [Any])?.count == 3)
+        }
+        let audit = try bench.vitrine("audit", "a", "--layout", "osv", "--json")
+        #expect(audit.status == 0, "\(audit.output)")
+        #expect(try audit.json()["passed"] as? Bool == true)
+        let map = try bench.vitrine("map", "a")
+        #expect(map.status == 0)
+        #expect(map.lines.allSatisfy { $0.count <= 100 })
+        for word in ["Core", "main", "page", "mempool"] { #expect(map.output.contains(word)) }
+    }
+
+    @Test func aByteIsOneByteEverywhere() throws {
+        try bench.start("b", ["--memory", "256M"])
+        let block = try #require(try bench.exec("b", "alloc 65536").first)
+        let physical = try address(block, "pa")
+        let virtual = try address(block, "va")
+        #expect(virtual == 0xffff_8000_0000_0000 + physical)
+        let offset: UInt64 = 0x1238
+        let value: UInt64 = 0x1122_3344_5566_7788
+        _ = try bench.exec("b", "touch 0x\(String(virtual + offset, radix: 16)) 0x\(String(value, radix: 16))")
+
+        // The host reads it where the translation says it is, in the monitor's own memory.
+        let translation = try translate("b", [virtual + offset])[0]
+        let host = try address(translation, "hva")
+        let pid = try #require(bench.processes().first)
+        let memory = try FileHandle(forUpdating: URL(fileURLWithPath: "/proc/\(pid)/mem"))
+        try memory.seek(toOffset: host)
+        let bytes = try #require(try memory.read(upToCount: 8))
+        #expect(bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) } == value)
+
+        // The guest reads it through page and mempool.
+        for base: UInt64 in [0xffff_9000_0000_0000, 0xffff_a000_0000_0000] {
+            let read = try #require(try bench.exec("b", "touch 0x\(String(base + physical + offset, radix: 16))").first)
+            #expect(try address(read, "value") == value)
+        }
+
+        // And what the host writes there, the guest reads.
+        try memory.seek(toOffset: host)
+        try memory.write(contentsOf: withUnsafeBytes(of: (~value).littleEndian) { Data($0) })
+        let read = try #require(try bench.exec("b", "touch 0x\(String(virtual + offset, radix: 16))").first)
+        #expect(try address(read, "value") == ~value)
+    }
+
+    @Test func ramAboveTheHole() throws {
+        try bench.start("big", ["--memory", "6G"])
+        let pages = try bench.vitrine("pages", "big", "--json").json()
+        let ranges = try #require(pages["ranges"] as? [[String: Any]])
+        // 3 GiB lie above 4 GiB, linear in every area.
+        for base: UInt64 in [0xffff_8000_0000_0000, 0xffff_9000_0000_0000, 0xffff_a000_0000_0000] {
+            for physical: UInt64 in [4 << 30, (7 << 30) - (2 << 20)] {
+                let translation = try translate("big", [base + physical])[0]
+                #expect(try address(translation, "gpa") == physical)
+                #expect(translation["page"] as? String == "2M")
+            }
+            let range = try #require(
+                try ranges.first { try address($0, "va") <= base + (4 << 30) && address($0, "va") >= base + (3 << 30) })
+            #expect(try address(range, "gpa") == 4 << 30)
+            #expect((range["size"] as? NSNumber)?.uint64Value == 3 << 30)
+            #expect(range["kind"] as? String == "ram")
+        }
+        let low = try translate("big", [0xffff_8000_0000_0000 + (3 << 30) - 4096])[0]
+        let high = try translate("big", [0xffff_8000_0000_0000 + (4 << 30)])[0]
+        #expect(low["slot"] as? Int != high["slot"] as? Int)
+        // Untouched RAM costs nothing: the process is far smaller than its guest.
+        let pid = try #require(bench.processes().first)
+        let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+        let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
+        let kibibytes = try #require(Int(line.split(separator: " ").dropLast().last ?? ""))
+        #expect(kibibytes < 64 << 10)
+    }
+
+    @Test func demandPaging() throws {
+        try bench.start("d", ["--memory", "128M"])
+        let mapping = try #require(try bench.exec("d", "map 8192 rw").first)
+        let virtual = try address(mapping, "va")
+        let text = "0x" + String(virtual, radix: 16)
+        let before = try bench.vitrine("translate", "d", text)
+        #expect(before.status == 1)
+        #expect(before.output.contains("level") || before.errors.contains("level"))
+        _ = try bench.exec("d", "touch \(text) 0x55")
+        #expect(try translate("d", [virtual])[0]["page"] as? String == "4K")
+        #expect(try bench.vitrine("translate", "d", "0x8000000000000").status == 2)
+    }
+
+    @Test func stagesCanBeHeld() throws {
+        for (stage, areas) in [("A", 0), ("B", 3), ("C", 3)] {
+            try bench.start(stage, ["--memory", "64M", "--stop-at", stage], ready: false)
+            var state = ""
+            for _ in 0..<100 where !state.contains("paused") {
+                state = try bench.vitrine("list").output
+                usleep(20000)
+            }
+            #expect(state.contains("paused"))
+            let pages = try bench.vitrine("pages", stage, "--json").json()
+            let ranges = try #require(pages["ranges"] as? [[String: Any]])
+            let upper = Set(try ranges.map { try address($0, "va") >> 44 }.filter { $0 >= 0xffff8 })
+            #expect(upper.count == areas, "stage \(stage): \(upper)")
+            let low = try #require(ranges.first)
+            #expect(try address(low, "va") == (stage == "C" ? 0x20_0000 : 0))
+            #expect(try bench.vitrine("resume", stage).status == 0)
+            #expect(try bench.vitrine("kill", stage).status == 0)
+        }
+    }
+}
