@@ -23,4 +23,8 @@ long csystem_fcntl(int fd, int command, long argument);
 /// The POSIX strerror_r(3); glibc's own name gives another function.
 int strerror_r_xsi(int code, char *buffer, size_t count);
 
+#include "CSystemKVM.h"
+#include "CSystemMemory.h"
+#include "CSystemThreads.h"
+
 #endif

@@ -1,0 +1,30 @@
+#define _GNU_SOURCE
+#include "CSystemThreads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void nothing(int number) { (void)number; }
+
+int32_t csystem_thread_id(void) { return (int32_t)syscall(SYS_gettid); }
+
+long csystem_kick(int32_t thread) {
+    return syscall(SYS_tgkill, getpid(), thread, SIGRTMIN + 1) < 0 ? -(long)errno : 0;
+}
+
+long csystem_install_kick(void) {
+    struct sigaction action = {.sa_handler = nothing};
+    return sigaction(SIGRTMIN + 1, &action, 0) < 0 ? -(long)errno : 0;
+}
+
+long csystem_block_signals_but_kick(void) {
+    sigset_t set;
+    sigfillset(&set);
+    sigdelset(&set, SIGRTMIN + 1);
+    return -(long)pthread_sigmask(SIG_SETMASK, &set, 0);
+}
+
+void csystem_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

@@ -1,0 +1,75 @@
+// Memory files (memfd) and maps of them.
+
+import CSystem
+import Glibc
+
+extension FileDescriptor {
+    /// A new memory file of `size` bytes that reads as zeros, costs nothing until touched, and can neither shrink nor
+    /// grow (memfd_create(2), ftruncate(2), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL).
+    ///
+    /// - Parameters:
+    ///   - name: what /proc/PID/maps shows after `/memfd:`.
+    ///   - hugePageShift: 0, or the binary logarithm of the size of the huge pages to take (MFD_HUGETLB).
+    public static func memoryFile(
+        named name: String, size: UInt64, hugePageShift: UInt32 = 0
+    ) throws(Errno) -> FileDescriptor {
+        guard let length = Int64(exactly: size) else { throw Errno(EFBIG, "ftruncate \(name) to \(size) bytes") }
+        let result = try systemCall("memfd_create \(name)") { csystem_memfd(name, hugePageShift) }
+        let file = FileDescriptor(owning: Int32(truncatingIfNeeded: result))
+        let number = file.rawValue
+        try systemCall("ftruncate \(name) to \(size) bytes") { csystem_truncate(number, length) }
+        try systemCall("fcntl F_ADD_SEALS \(name)") { csystem_seal_size(number) }
+        return file
+    }
+
+    /// The same file opened again, read-only, through /proc/self/fd: a writable map of it is refused (EACCES).
+    public func reopenedReadOnly() throws(Errno) -> FileDescriptor {
+        try FileDescriptor(open: "/proc/self/fd/\(rawValue)", O_RDONLY)
+    }
+
+    /// Whether the file can never become smaller (F_SEAL_SHRINK). EINVAL for a file that cannot be sealed.
+    public func cannotShrink() throws(Errno) -> Bool {
+        try systemCall("fcntl F_GET_SEALS") { csystem_cannot_shrink(rawValue) } == 1
+    }
+
+    /// Makes a range read as zeros and cost nothing (fallocate(2), FALLOC_FL_PUNCH_HOLE).
+    public func punchHole(offset: UInt64, size: UInt64) throws(Errno) {
+        guard let start = Int64(exactly: offset), let length = Int64(exactly: size) else {
+            throw Errno(EFBIG, "fallocate FALLOC_FL_PUNCH_HOLE")
+        }
+        try systemCall("fallocate FALLOC_FL_PUNCH_HOLE") { csystem_punch_hole(rawValue, start, length) }
+    }
+}
+
+/// A shared map of a file, unmapped when its owner goes away.
+public struct MemoryMap: ~Copyable, @unchecked Sendable {
+    /// The first byte.
+    public let address: UnsafeMutableRawPointer
+    /// The size in bytes.
+    public let size: Int
+
+    /// Maps a file (mmap(2), MAP_SHARED | MAP_NORESERVE).
+    public init(_ file: borrowing FileDescriptor, offset: UInt64 = 0, size: UInt64, writable: Bool) throws(Errno) {
+        guard let length = Int(exactly: size), let start = Int64(exactly: offset) else {
+            throw Errno(ENOMEM, "mmap of \(size) bytes")
+        }
+        let descriptor = file.rawValue
+        let result = try systemCall("mmap of \(size) bytes") {
+            csystem_map_shared(descriptor, writable ? 1 : 0, length, start)
+        }
+        guard let address = UnsafeMutableRawPointer(bitPattern: result) else {
+            throw Errno(ENOMEM, "mmap of \(size) bytes")
+        }
+        self.address = address
+        self.size = length
+    }
+
+    deinit {
+        _ = csystem_unmap(address, size)
+    }
+
+    /// Leaves the map out of a core dump of this process (MADV_DONTDUMP).
+    public func excludeFromDump() throws(Errno) {
+        try systemCall("madvise MADV_DONTDUMP") { csystem_exclude_from_dump(address, size) }
+    }
+}
