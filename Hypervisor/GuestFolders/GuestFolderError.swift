@@ -15,6 +15,7 @@ public enum GuestFolderError: Error, Equatable, CustomStringConvertible, Sendabl
     /// A system call failed.
     case call(Errno)
 
+    /// The message, with what to do next where that helps.
     public var description: String {
         switch self {
         case .name(let text), .folder(let text): return text
