@@ -56,6 +56,7 @@ let package = Package(
         module("SystemCalls", ["CSystem"]),
         module("Addresses"),
         module("Options"),
+        module("GuestFolders", ["SystemCalls"]),
         module("JSON", ["CJansson"]),
         module("Layouts", ["Addresses"]),
         module("GuestMemory", ["Addresses", "SystemCalls"]),
@@ -70,11 +71,12 @@ let package = Package(
             "Monitor",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "Machine", "Options",
-                "GuestImages",
+                "GuestFolders", "GuestImages",
             ]),
 
         // The inspector's side: where tables are read from, and what is said of them.
-        module("Targets", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "PageTables"]),
+        module(
+            "Targets", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables"]),
         module("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets"]),
 
         // Guest images: compiled by a build plugin, found at run time by name.
@@ -87,13 +89,15 @@ let package = Package(
             "vitrine",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
-                "Inspection", "Monitor", "Options", "GuestImages",
+                "Inspection", "Monitor", "Options", "GuestFolders", "GuestImages",
             ]),
-        tool("vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestImages"]),
+        tool(
+            "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
         tests("Options", ["Options"]),
+        tests("GuestFolders", ["SystemCalls", "GuestFolders"]),
         tests("JSON", ["JSON"]),
         tests("Layouts", ["Addresses", "Layouts"]),
         tests("GuestMemory", ["Addresses", "SystemCalls", "GuestMemory"]),
@@ -102,8 +106,15 @@ let package = Package(
         tests(
             "Machine",
             ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "Layouts", "Machine", "GuestImages"]),
-        tests("Monitor", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Machine", "Monitor"]),
-        tests("Targets", ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets"]),
+        tests(
+            "Monitor",
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "KVM", "Machine",
+                "Options",
+                "Targets", "Monitor",
+            ]),
+        tests(
+            "Targets", ["Addresses", "SystemCalls", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Targets"]),
         tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
         tests(
             "EndToEnd",

@@ -160,6 +160,12 @@ public struct JSONWriter: Sendable {
     /// Ends a line: between one value and the next of a stream, or for the reader's sake between two elements.
     public mutating func newline() { bytes.append(UInt8(ascii: "\n")) }
 
+    /// Ends a line of its own: what follows is a new text, no further value of this one.
+    public mutating func endLine() {
+        bytes.append(UInt8(ascii: "\n"))
+        needsComma = false
+    }
+
     private static let digits = Array("0123456789abcdef".utf8)
 
     private mutating func separate() {

@@ -1,7 +1,9 @@
 // The one place where an error becomes an exit status.
 
+import GuestFolders
 import Options
 import SystemCalls
+import Targets
 
 /// What a command that failed says and ends with.
 struct Failure {
@@ -16,8 +18,26 @@ struct Failure {
         case let error as CommandError: self.init(error.status, error.description)
         case let error as UsageError: self.init(.usage, error.description)
         case is ClosedPipe: self.init(.success, nil)
+        case let error as TargetError: self.init(Failure.status(of: error), error.description)
+        case let error as GuestFolderError: self.init(Failure.status(of: error), error.description)
         case let error as Errno: self.init(.unable, error.description)
         default: self.init(.unable, "\(error)")
+        }
+    }
+
+    private static func status(of error: TargetError) -> ExitStatus {
+        switch error {
+        case .input: return .usage
+        case .noSuchTarget, .wentAway: return .noTarget
+        case .refused, .unable, .noAnswer, .badAnswer, .memory, .call: return .unable
+        }
+    }
+
+    private static func status(of error: GuestFolderError) -> ExitStatus {
+        switch error {
+        case .name, .taken: return .usage
+        case .noSuchGuest: return .noTarget
+        case .folder, .call: return .unable
         }
     }
 

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CSockets.h"
+
 /// open(2): variadic in C, so out of Swift's reach.
 long csystem_open(const char *path, int flags, unsigned mode);
 /// ioctl(2) with an integer argument.
