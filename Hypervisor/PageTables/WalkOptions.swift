@@ -10,7 +10,7 @@ public struct WalkOptions: Sendable {
     public var everyPath = false
     /// How many tables are walked again before further ones are handed out as `RepeatedTable`. Entries next to each other
     /// that refer to one table are always handed out so. Without meaning with `everyPath` or `range`.
-    public var revisitLimit = 4096
+    public var revisitLimit = 256
     /// How many tables are read at most, repetitions included.
     public var tableLimit = 1 << 22
     /// Leaf bits that do not end a run when they differ: accessed and dirty, for instance.
