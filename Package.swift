@@ -85,6 +85,11 @@ let package = Package(
             name: "GuestImages", dependencies: ["SystemCalls"], path: "Images/GuestImages", swiftSettings: strict,
             plugins: ["BuildGuestImages"]),
 
+        // The part of the guest kernel that reads programs' files, compiled for the host to be tested there.
+        .target(
+            name: "Processes", dependencies: ["Layouts"], path: "GuestKernel/Processes",
+            sources: ["ProgramError.swift", "ProgramImage.swift"], swiftSettings: strict),
+
         tool(
             "vitrine",
             [
@@ -100,6 +105,7 @@ let package = Package(
         tests("GuestFolders", ["SystemCalls", "GuestFolders"]),
         tests("JSON", ["JSON"]),
         tests("Layouts", ["Addresses", "Layouts"]),
+        tests("Processes", ["Processes"]),
         tests("GuestMemory", ["Addresses", "SystemCalls", "GuestMemory"]),
         tests("PageTables", ["Addresses", "GuestMemory", "PageTables"]),
         tests("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "PageTables"]),

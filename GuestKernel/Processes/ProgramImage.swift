@@ -3,6 +3,10 @@
 //
 // Source of the constants: System V ABI, "Object Files" and its AMD64 supplement (elf.h).
 
+#if !hasFeature(Embedded)
+    import Layouts
+#endif
+
 /// A program's file, its headers checked.
 struct ProgramImage {
     /// One PT_LOAD segment; addresses are relative to where the program is loaded.
