@@ -129,14 +129,6 @@ extension FileDescriptor {
         }
     }
 
-    /// pread(2): 0 past the end.
-    public func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
-        try systemCall("pread") {
-            let count = Glibc.pread(rawValue, buffer.baseAddress, buffer.count, off_t(truncatingIfNeeded: offset))
-            return count < 0 ? -Int(errno) : count
-        }
-    }
-
     /// read(2) without waiting: 0 at the end, nil if nothing is there now.
     public func readNow(into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int? {
         do throws(Errno) {

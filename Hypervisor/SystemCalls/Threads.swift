@@ -79,10 +79,3 @@ public final class HostThread: Sendable {
         try systemCall("sigaction") { csystem_install_kick() }
     }
 }
-
-/// Time since some moment in the past, in nanoseconds; never goes back (CLOCK_MONOTONIC).
-public func monotonicNanoseconds() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-}
