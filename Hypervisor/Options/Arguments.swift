@@ -13,13 +13,18 @@ public struct OptionDescription: Sendable {
     public let summary: String
     /// Whether it may be given several times.
     public let isRepeated: Bool
+    /// Whether help leaves it out: it is for programs, or there only to be refused with a reason.
+    public let isHidden: Bool
 
     /// An option; `value` nil makes it a flag.
-    public init(_ name: String, _ value: String? = nil, _ summary: String, repeated: Bool = false) {
+    public init(
+        _ name: String, _ value: String? = nil, _ summary: String, repeated: Bool = false, hidden: Bool = false
+    ) {
         self.name = name
         self.value = value
         self.summary = summary
         self.isRepeated = repeated
+        self.isHidden = hidden
     }
 }
 
@@ -70,7 +75,8 @@ public struct Arguments: Sendable {
             let name = parts.first.map(String.init) ?? ""
             guard let option = known.first(where: { $0.name == name }) else {
                 throw UsageError(
-                    unknownName(name, among: known.map(\.name), what: "option", prefix: "--") + " (see --help)")
+                    unknownName(name, among: known.filter { !$0.isHidden }.map(\.name), what: "option", prefix: "--")
+                        + " (see --help)")
             }
             if option.value == nil {
                 guard parts.count == 1 else { throw UsageError("--\(name) takes no value") }

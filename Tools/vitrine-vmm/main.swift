@@ -1,1 +1,45 @@
-print("vitrine-vmm")
+// `vitrine-vmm`: one process, one guest. `vitrine run` starts it; its options are the same.
+
+import Glibc
+import Monitor
+import Options
+import SystemCalls
+
+signal(SIGPIPE, SIG_IGN)
+
+/// Tells whoever waits how the start went: `ok`, or an exit status and a message.
+func tell(_ descriptor: Int32?, _ message: String) {
+    guard let descriptor else { return }
+    let file = FileDescriptor(owning: descriptor)
+    try? file.writeAll(Array(message.utf8))
+}
+
+var words = Array(CommandLine.arguments.dropFirst())
+if words.contains("--help") || words.contains("--version") {
+    print("vitrine-vmm 0.1.0: runs one guest. Its options are those of 'vitrine run' (see vitrine run --help).")
+    exit(0)
+}
+var readyDescriptor: Int32?
+do throws(MonitorError) {
+    let options: RunOptions
+    do throws(UsageError) {
+        var arguments = try Arguments(words, known: RunOptions.descriptions)
+        readyDescriptor = try arguments.number("ready-fd", in: 0...65535).map { Int32($0) }
+        options = try RunOptions(&arguments)
+    } catch let error as MonitorError {
+        throw error
+    } catch {
+        throw MonitorError.usage("\(error)")
+    }
+    if options.isDetached { setsid() }
+    let monitor = try GuestMonitor(options)
+    tell(readyDescriptor, "ok\n")
+    exit(monitor.run())
+} catch {
+    let message = "vitrine: \(error)\n"
+    if readyDescriptor == nil {
+        _ = write(STDERR_FILENO, message, message.utf8.count)
+    }
+    tell(readyDescriptor, "\(error.exitStatus) \(error)\n")
+    exit(error.exitStatus)
+}

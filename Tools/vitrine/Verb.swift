@@ -49,7 +49,7 @@ struct Verb: Sendable {
         var text = "vitrine \(name): \(summary)\n\nUsage:\n  vitrine \(name)\(usage.isEmpty ? "" : " " + usage)\n"
         if !details.isEmpty { text += "\n\(details)\n" }
         text += "\nOptions:\n"
-        let options = allOptions
+        let options = allOptions.filter { !$0.isHidden }
         let names = options.map { "--\($0.name)" + ($0.value.map { " " + $0 } ?? "") }
         let width = min(names.map(\.count).max() ?? 0, 28)
         for (option, name) in zip(options, names) {

@@ -1,0 +1,185 @@
+// One guest and everything around it: the machine, the control socket, the console, and what happens when.
+//
+//     vCPU threads --EventQueue--> control thread (poll) <--control socket, console, signals
+//
+// All state but the queue lives on the thread that calls `run()`.
+
+import Glibc
+import GuestFolders
+import JSON
+import KVM
+import Machine
+import SystemCalls
+
+/// One guest: started by `init`, served and ended by `run()`. Both are called on one thread, which blocks SIGINT, SIGTERM
+/// and SIGHUP and reads them instead.
+public final class GuestMonitor {
+    /// What was asked for.
+    public let options: RunOptions
+    let machine: Machine
+    let folder: ClaimedFolder
+    let queue: EventQueue
+    let server: QMPServer
+    let console: ConsoleHub
+    let exec: ExecChannel
+    let face: QMPFace
+    /// When the guest was started, seconds since 1970.
+    let started: UInt64
+    var record = GuestRecord()
+    /// The process's exit status, once it is to end.
+    var exitStatus: Int32?
+    private let signals: SignalReader?
+    private var terminal: RawTerminal?
+    private var commands: [String: QMPCommand] = [:]
+
+    /// The names of the commands, in order.
+    var commandNames: [String] { commands.keys.sorted() }
+
+    /// Makes the guest's folder, its machine and its control socket, and starts the vCPUs.
+    ///
+    /// - Parameters:
+    ///   - face: how the control socket presents itself.
+    ///   - handlesSignals: whether SIGINT, SIGTERM and SIGHUP end the guest; false where the process is not the guest's own.
+    public init(_ options: RunOptions, face: QMPFace = .vitrine, handlesSignals: Bool = true) throws(MonitorError) {
+        self.options = options
+        self.face = face
+        // Before any thread is started: each inherits the blocked signals.
+        do throws(Errno) {
+            signals = handlesSignals ? try SignalReader([SIGINT, SIGTERM, SIGHUP]) : nil
+            queue = try EventQueue()
+        } catch {
+            throw .call(error)
+        }
+        do throws(GuestFolderError) {
+            folder = try RuntimeFolder.ofThisUser().guest(options.name).claim()
+        } catch {
+            throw .folder(error)
+        }
+        do throws(MonitorError) {
+            if options.isDetached { GuestMonitor.logErrors(to: folder.paths.log) }
+            machine = try GuestMonitor.makeMachine(options.machine, queue)
+            do throws(Errno) {
+                console = try ConsoleHub(port: machine.console, choice: options.console)
+                server = try QMPServer(path: folder.paths.socket, face: face)
+            } catch {
+                throw MonitorError.call(error)
+            }
+            exec = ExecChannel(port: machine.monitorPort)
+            let queue = queue
+            for port in [machine.console, machine.monitorPort] {
+                port.onOutput { queue.wake.signal() }
+                port.onInputSpace { queue.wake.signal() }
+            }
+            started = wallMicroseconds() / 1_000_000
+            do throws(MachineError) { try machine.start() } catch { throw MonitorError.machine(error) }
+        } catch {
+            folder.release()
+            throw error
+        }
+        for command in QMPCommand.all { commands[command.name] = command }
+        if let path = console.terminalPath { complain("the console is at \(path)") }
+        if options.console == .stdio, let raw = RawTerminal(STDIN_FILENO) {
+            terminal = raw
+            complain("the console is this terminal; Ctrl-C ends the guest")
+        }
+    }
+
+    /// Serves the guest until it ends.
+    ///
+    /// - Returns: the exit status of the process: 0, or 5 if the guest crashed and was not to be kept.
+    public func run() -> Int32 {
+        defer { terminal?.restore() }
+        while exitStatus == nil { turn() }
+        for answer in exec.reset("the guest has ended") { reply(answer) }
+        console.finish()
+        server.drain(milliseconds: 100)
+        machine.terminate()
+        console.finish()
+        folder.release()
+        return exitStatus ?? 0
+    }
+
+    /// Waits for something to happen and handles it.
+    private func turn() {
+        var list = [
+            pollfd(fd: queue.wake.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: signals?.descriptor.rawValue ?? -1, events: Int16(POLLIN), revents: 0),
+        ]
+        console.addDescriptors(to: &list)
+        let consoleEnd = list.count
+        server.addDescriptors(to: &list)
+        var timeout: Int32 = -1
+        if server.hasWork {
+            timeout = 0
+        } else if let deadline = exec.deadline {
+            let now = monotonicNanoseconds()
+            timeout = deadline <= now ? 0 : Int32(clamping: (deadline - now) / 1_000_000 + 1)
+        }
+        do throws(Errno) {
+            try waitForEvents(&list, milliseconds: timeout)
+        } catch {
+            complain("\(error)")
+            end(status: 4, reason: "host-error", guest: false)
+            return
+        }
+        if list[0].revents != 0 { queue.wake.clear() }
+        if list[1].revents != 0, let signal = signals?.next() {
+            end(status: 0, reason: signal == SIGINT ? "host-signal" : "host-signal", guest: false)
+            return
+        }
+        handleEvents()
+        console.handle(list[2..<consoleEnd])
+        server.handle(list[consoleEnd...]) { (name, arguments, connection) throws(QMPError) in
+            try self.run(name, arguments, connection)
+        }
+        for answer in exec.pump() { reply(answer) }
+        server.flush()
+    }
+
+    /// Ends the guest.
+    func end(status: Int32, reason: String, guest: Bool) {
+        guard exitStatus == nil else { return }
+        exitStatus = status
+        server.broadcast("SHUTDOWN", ["guest": .bool(guest), "reason": .string(reason)])
+    }
+
+    func reply(_ answer: ExecAnswer) {
+        let value: JSON = [
+            "lines": .array(answer.lines.map { .string($0) }), "error": answer.error.map { .string($0) } ?? .null,
+        ]
+        server.reply(to: answer.request.connection, .success(value))
+    }
+
+    private func run(
+        _ name: String, _ arguments: JSON?, _ connection: QMPConnection
+    ) throws(QMPError) -> QMPResult {
+        guard let command = commands[name] else { throw .commandNotFound("there is no command '\(name)'") }
+        var taken = try QMPArguments(arguments)
+        return try command.run(self, &taken, connection)
+    }
+
+    private static func makeMachine(
+        _ configuration: MachineConfiguration, _ queue: EventQueue
+    ) throws(MonitorError) -> Machine {
+        let system: KVMSystem
+        do throws(KVMError) { system = try KVMSystem() } catch { throw .machine(.kvm(error)) }
+        do throws(MachineError) {
+            return try Machine(configuration, system: system) { queue.push($0) }
+        } catch {
+            throw .machine(error)
+        }
+    }
+
+    private static func logErrors(to path: String) {
+        guard let log = try? FileDescriptor(open: path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, mode: 0o600) else {
+            return
+        }
+        dup2(log.rawValue, STDERR_FILENO)
+    }
+}
+
+/// Writes a line on standard error.
+func complain(_ message: String) {
+    let text = Array("vitrine: \(message)\n".utf8)
+    _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

@@ -1,0 +1,154 @@
+// The options of `vitrine run`, parsed in one place for `vitrine` and `vitrine-vmm`.
+
+import Addresses
+import Glibc
+import GuestFolders
+import GuestImages
+import Machine
+import Options
+
+/// Where the guest's console goes.
+public enum ConsoleChoice: Equatable, Sendable {
+    /// Standard input and output.
+    case stdio
+    /// A pseudo-terminal, whose path is told.
+    case pty
+    /// Output into a file, no input.
+    case file(String)
+    /// Nowhere; the last 64 KiB are kept for `vitrine console`.
+    case none
+}
+
+/// What `vitrine run` was asked for.
+public struct RunOptions: Sendable {
+    /// The guest's name.
+    public var name: String
+    /// What the machine is made of.
+    public var machine: MachineConfiguration
+    /// Where the console goes.
+    public var console: ConsoleChoice
+    /// Whether the guest runs on its own, without a terminal.
+    public var isDetached: Bool
+    /// With `isDetached`: wait up to that many seconds for stage ready (or the one of `--stop-at`).
+    public var waitReady: Double?
+    /// Whether a guest that panicked or crashed stays for inspection.
+    public var keepsCrashed: Bool
+    /// A descriptor that gets the result of the start: `ok`, or the exit status, a blank and a message.
+    public var readyDescriptor: Int32?
+
+    /// The layouts there are, the default first.
+    public static let layouts = ["osv"]
+
+    /// The options, for help and parsing.
+    public static let descriptions: [OptionDescription] = [
+        OptionDescription("name", "NAME", "the guest's name; guest-PID if not given"),
+        OptionDescription("layout", "NAME", "the memory layout: \(layouts.joined(separator: ", "))"),
+        OptionDescription("kernel", "FILE", "a kernel of your own instead of the layout's"),
+        OptionDescription("initrd", "FILE", "an initial RAM disk, handed to the kernel as module 0"),
+        OptionDescription("append", "TEXT", "added to the kernel's command line (ring=3, args=...)"),
+        OptionDescription("memory", "SIZE", "RAM, 256M if not given; what the guest does not touch costs nothing"),
+        OptionDescription("cpus", "N", "vCPUs, 1 if not given"),
+        OptionDescription("program", "FILE", "a program to load; may be repeated", repeated: true),
+        OptionDescription("huge-pages", "2M|1G", "back RAM by huge pages of this size"),
+        OptionDescription(
+            "console", "stdio|pty|file:PATH|none", "where COM1 goes; stdio, or none with --detach"),
+        OptionDescription("detach", nil, "let the guest run on its own; returns when it runs"),
+        OptionDescription("wait-ready", "SECONDS", "with --detach: wait for stage ready (or that of --stop-at)"),
+        OptionDescription("stop-at", "STAGE", "pause at a boot stage: entry, A, B, C or ready"),
+        OptionDescription("keep", nil, "in the foreground: keep a guest that crashed, for inspection"),
+        OptionDescription("gdb", "ADDRESS", "not available in this version", hidden: true),
+        OptionDescription("core-on-panic", "FILE", "not available in this version", hidden: true),
+        OptionDescription("seed", "N", "not available in this version", hidden: true),
+        OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
+    ]
+
+    /// Reads and checks the options; files are looked at when the machine is made.
+    public init(_ arguments: inout Arguments) throws(MonitorError) {
+        do throws(UsageError) {
+            try arguments.end()
+            for name in ["gdb", "core-on-panic", "seed"] where arguments.flag(name) {
+                throw UsageError("--\(name) is not available in this version")
+            }
+            name = arguments.value("name") ?? "guest-\(getpid())"
+            let layout = arguments.value("layout") ?? RunOptions.layouts[0]
+            guard RunOptions.layouts.contains(layout) else {
+                let message = unknownName(layout, among: RunOptions.layouts, what: "layout")
+                throw UsageError("\(message); there are: \(RunOptions.layouts.joined(separator: ", "))")
+            }
+            machine = MachineConfiguration(layout: layout, kernel: "")
+            if let text = arguments.value("memory") {
+                guard let memory = parseSize(text) else {
+                    throw UsageError("--memory \(text): a size is needed, such as 256M or 6G")
+                }
+                machine.memory = memory
+            }
+            machine.vcpus = try arguments.number("cpus", in: 1...65536) ?? 1
+            machine.programs = arguments.values("program")
+            machine.initrd = arguments.value("initrd")
+            machine.commandLine = arguments.value("append") ?? ""
+            machine.hugePages = try RunOptions.hugePages(arguments)
+            machine.stopAt = try RunOptions.stage(arguments)
+            isDetached = arguments.flag("detach")
+            keepsCrashed = isDetached || arguments.flag("keep")
+            console = try RunOptions.console(arguments, isDetached: isDetached)
+            waitReady = try RunOptions.seconds("wait-ready", arguments)
+            if waitReady != nil && !isDetached { throw UsageError("--wait-ready needs --detach") }
+            readyDescriptor = try arguments.number("ready-fd", in: 0...65535).map { Int32($0) }
+        } catch {
+            throw .usage(error.description)
+        }
+        do throws(GuestFolderError) { try RuntimeFolder.checkName(name) } catch { throw .folder(error) }
+        if let kernel = arguments.value("kernel") {
+            machine.kernel = kernel
+        } else {
+            let image = "vitrine-\(machine.layout).elf"
+            guard let path = GuestImages.path(of: image) else {
+                throw .unable(
+                    "the guest image \(image) is in none of \(GuestImages.folders().joined(separator: ", ")); "
+                        + "build it (swift build), or name its folder in VITRINE_IMAGES")
+            }
+            machine.kernel = path
+        }
+    }
+
+    /// The value of an option as a number of seconds, 0 to a million, or nil if it was not given.
+    public static func seconds(_ name: String, _ arguments: Arguments) throws(UsageError) -> Double? {
+        guard let text = arguments.value(name) else { return nil }
+        guard let seconds = Double(text), seconds >= 0, seconds <= 1_000_000 else {
+            throw UsageError("--\(name) \(text): a number of seconds is needed")
+        }
+        return seconds
+    }
+
+    private static func hugePages(_ arguments: Arguments) throws(UsageError) -> HugePageSize? {
+        guard let text = arguments.value("huge-pages") else { return nil }
+        guard let size = parseSize(text).flatMap({ HugePageSize(rawValue: $0) }) else {
+            throw UsageError("--huge-pages \(text): 2M and 1G are possible")
+        }
+        return size
+    }
+
+    private static func stage(_ arguments: Arguments) throws(UsageError) -> Stage? {
+        guard let text = arguments.value("stop-at") else { return nil }
+        for stage in Stage.allCases where stage.rawValue.lowercased() == text.lowercased() { return stage }
+        throw UsageError("--stop-at \(text): stages are \(Stage.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+
+    private static func console(_ arguments: Arguments, isDetached: Bool) throws(UsageError) -> ConsoleChoice {
+        switch arguments.value("console") {
+        case nil: return isDetached ? .none : .stdio
+        case "stdio":
+            guard !isDetached else {
+                throw UsageError("--console stdio and --detach contradict each other (see vitrine console)")
+            }
+            return .stdio
+        case "pty": return .pty
+        case "none": return .none
+        case let text?:
+            guard text.hasPrefix("file:"), text.utf8.count > 5 else {
+                throw UsageError("--console \(text): stdio, pty, file:PATH and none are possible")
+            }
+            return .file(String(text.dropFirst(5)))
+        }
+    }
+}
