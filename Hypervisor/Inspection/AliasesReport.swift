@@ -9,8 +9,8 @@ import PageTables
 /// Finds and writes the aliases of a physical range.
 ///
 /// - Returns: the report, and how many virtual addresses there are.
-public func aliasesReport<Memory: PhysicalMemory>(
-    of range: ClosedRange<GPA>, subject: Subject<Memory>, form: ReportForm
+public func aliasesReport(
+    of range: ClosedRange<GPA>, subject: Subject, form: ReportForm
 ) -> (text: [UInt8], count: UInt64) {
     let (found, summary) = aliases(
         of: range, root: subject.root, format: subject.format, memory: subject.memory)
@@ -20,8 +20,8 @@ public func aliasesReport<Memory: PhysicalMemory>(
     }
 }
 
-private func aliasesText<Memory: PhysicalMemory>(
-    _ found: Aliases, range: ClosedRange<GPA>, subject: Subject<Memory>
+private func aliasesText(
+    _ found: Aliases, range: ClosedRange<GPA>, subject: Subject
 ) -> [UInt8] {
     var buffer = TextBuffer()
     let size = (range.upperBound &- range.lowerBound) &+ 1
@@ -51,8 +51,8 @@ private func aliasesText<Memory: PhysicalMemory>(
     return buffer.take()
 }
 
-private func aliasesJSON<Memory: PhysicalMemory>(
-    _ found: Aliases, summary: WalkSummary, range: ClosedRange<GPA>, subject: Subject<Memory>
+private func aliasesJSON(
+    _ found: Aliases, summary: WalkSummary, range: ClosedRange<GPA>, subject: Subject
 ) -> [UInt8] {
     var writer = JSONWriter()
     writer.object { writer in

@@ -7,14 +7,14 @@ import Layouts
 import PageTables
 
 /// JSON, one line a range.
-final class PagesJSON<Memory: PhysicalMemory>: PagesPrinter {
-    private let subject: Subject<Memory>
+final class PagesJSON: PagesPrinter {
+    private let subject: Subject
     private let view: PagesView
     private let output: ReportOutput
     private var writer = JSONWriter()
     private var repetitions: [RepeatedTable] = []
 
-    init(_ subject: Subject<Memory>, view: PagesView, output: ReportOutput) {
+    init(_ subject: Subject, view: PagesView, output: ReportOutput) {
         self.subject = subject
         self.view = view
         self.output = output

@@ -49,8 +49,8 @@ public struct PagesOptions: Sendable {
 ///   - afterWalk: called when the tables have been read; returns for how long the vCPUs stood still in microseconds, or
 ///     nil if they did not.
 ///   - emit: takes the text, piece by piece. What it throws ends the report.
-public func writePages<Memory: PhysicalMemory>(
-    _ subject: Subject<Memory>, options: PagesOptions, holdsOutput: Bool = false,
+public func writePages(
+    _ subject: Subject, options: PagesOptions, holdsOutput: Bool = false,
     afterWalk: () throws -> UInt64? = { nil }, emit: ([UInt8]) throws -> Void
 ) throws {
     var walkOptions = WalkOptions()

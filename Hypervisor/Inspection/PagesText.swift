@@ -26,14 +26,14 @@ func describe(_ finding: WalkFinding, format: PageTableFormat) -> String {
 }
 
 /// Text, in columns.
-final class PagesText<Memory: PhysicalMemory>: PagesPrinter {
-    private let subject: Subject<Memory>
+final class PagesText: PagesPrinter {
+    private let subject: Subject
     private let view: PagesView
     private let output: ReportOutput
     private var buffer = TextBuffer()
     private var lines = 0
 
-    init(_ subject: Subject<Memory>, view: PagesView, output: ReportOutput) {
+    init(_ subject: Subject, view: PagesView, output: ReportOutput) {
         self.subject = subject
         self.view = view
         self.output = output

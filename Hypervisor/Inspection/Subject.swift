@@ -4,9 +4,29 @@ import Addresses
 import GuestMemory
 import Layouts
 import PageTables
+import Targets
+
+/// Where tables are read: one concrete type, so that the walk is compiled for it.
+public enum TableMemory: PhysicalMemory, Sendable {
+    /// The memory of a guest that runs on.
+    case live(MappedMemory)
+    /// Tables of a moment that has passed.
+    case stage(StageTables)
+    /// Any other memory, at the cost of a dynamic call a table.
+    case other(any PhysicalMemory & Sendable)
+
+    /// The page of RAM that holds an address, or nil.
+    @inlinable public func page(at address: GPA) -> UnsafeRawPointer? {
+        switch self {
+        case .live(let memory): return memory.page(at: address)
+        case .stage(let tables): return tables.page(at: address)
+        case .other(let memory): return memory.page(at: address)
+        }
+    }
+}
 
 /// Page tables of a guest at a moment, with all that is needed to say what they mean.
-public struct Subject<Memory: PhysicalMemory> {
+public struct Subject: Sendable {
     /// What the user called the guest.
     public let name: String
     /// The layout, or nil if it is not known.
@@ -14,7 +34,7 @@ public struct Subject<Memory: PhysicalMemory> {
     /// The slots, with host virtual addresses of the guest's process.
     public let slots: SlotTable
     /// Where tables are read.
-    public let memory: Memory
+    public let memory: TableMemory
     /// The tables' format.
     public let format: PageTableFormat
     /// The root table.
@@ -24,7 +44,7 @@ public struct Subject<Memory: PhysicalMemory> {
 
     /// A subject.
     public init(
-        name: String, layout: Layout?, slots: SlotTable, memory: Memory, format: PageTableFormat, root: GPA,
+        name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, format: PageTableFormat, root: GPA,
         moment: String = "live"
     ) {
         self.name = name

@@ -28,8 +28,8 @@ public struct AddressWay: Sendable {
     /// Follows an address to its end.
     ///
     /// - Parameter pageMap: of the process that runs the guest; nil if it may not be read.
-    public init<Memory: PhysicalMemory>(
-        _ address: GVA, in subject: Subject<Memory>, pageMap: borrowing PageMap?
+    public init(
+        _ address: GVA, in subject: Subject, pageMap: borrowing PageMap?
     ) {
         translation = subject.translate(address)
         var mapping = translation.mapping
@@ -76,8 +76,7 @@ public struct AddressWay: Sendable {
 }
 
 /// Writes the ways of addresses as text: a ladder each.
-public func translateText<Memory: PhysicalMemory>(_ ways: [AddressWay], subject: Subject<Memory>, pid: Int32) -> String
-{
+public func translateText(_ ways: [AddressWay], subject: Subject, pid: Int32) -> String {
     var buffer = TextBuffer()
     let layout = subject.layout.map { "layout \($0.name), " } ?? ""
     buffer.line("\(subject.name): \(layout)\(subject.format.name) tables, root \(subject.root.hex), \(subject.moment)")
@@ -88,8 +87,8 @@ public func translateText<Memory: PhysicalMemory>(_ ways: [AddressWay], subject:
     return String(decoding: buffer.take(), as: UTF8.self)
 }
 
-private func ladder<Memory: PhysicalMemory>(
-    _ way: AddressWay, subject: Subject<Memory>, pid: Int32, into buffer: inout TextBuffer
+private func ladder(
+    _ way: AddressWay, subject: Subject, pid: Int32, into buffer: inout TextBuffer
 ) {
     let format = subject.format
     let address = way.translation.va
@@ -143,8 +142,7 @@ private func ladder<Memory: PhysicalMemory>(
 }
 
 /// Writes the ways of addresses as JSON, schema vitrine.translate/1.
-public func translateJSON<Memory: PhysicalMemory>(_ ways: [AddressWay], subject: Subject<Memory>, pid: Int32) -> [UInt8]
-{
+public func translateJSON(_ ways: [AddressWay], subject: Subject, pid: Int32) -> [UInt8] {
     let format = subject.format
     var writer = JSONWriter()
     writer.object { writer in
