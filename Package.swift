@@ -77,7 +77,9 @@ let package = Package(
         // The inspector's side: where tables are read from, and what is said of them.
         module(
             "Targets", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables"]),
-        module("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets"]),
+        module(
+            "Inspection",
+            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "PageTables", "Targets"]),
 
         // Guest images: compiled by a build plugin, found at run time by name.
         .plugin(name: "BuildGuestImages", capability: .buildTool(), path: "Images/BuildGuestImages"),

@@ -125,9 +125,14 @@ import Addresses
     public let isLeaf: Bool
     /// Effective permissions down to here (of a leaf: all flags).
     public let flags: PageFlags
+    /// Binary logarithm of the bytes that the entry covers.
+    public let pageShift: UInt8
 
     /// An entry.
-    @inlinable public init(entry: TranslationEntry, va: GVA, target: GPA, isLeaf: Bool, flags: PageFlags) {
+    @inlinable public init(
+        entry: TranslationEntry, va: GVA, target: GPA, isLeaf: Bool, flags: PageFlags, pageShift: UInt8
+    ) {
+        self.pageShift = pageShift
         self.entry = entry
         self.va = va
         self.target = target

@@ -5,6 +5,8 @@
 // (PAE, TTBCR.N), several kinds of leaf in one level (ARM sections and supersections), scattered address bits (PSE-36)
 // and positive or negative permission bits (EPT's X, x86's NX) are all fields of the description.
 
+import Addresses
+
 /// A test of some bits of an entry: it matches when `entry & mask == value`.
 @frozen public struct EntryRule: Hashable, Sendable {
     /// The bits looked at.
@@ -174,13 +176,16 @@ public struct PageTableFormat: Hashable, Sendable {
     public let flagRules: [FlagRule]
     /// Names of bits, for people.
     public let namedBits: [NamedBit]
+    /// What tables are called, level 1 first: `PT`, `PD`, `PDPT`, `PML4`.
+    public let tableNames: [String]
     /// The levels; `levels[0]` is level 1, the last one walked. The root is `levels.last`.
     public let levels: [PageTableLevel]
 
     /// A format.
     public init(
         name: String, entrySize: Int, virtualBits: UInt8, signExtended: Bool, presentMask: UInt64, grantMask: UInt64,
-        denyMask: UInt64, flagRules: [FlagRule], namedBits: [NamedBit], levels: [PageTableLevel]
+        denyMask: UInt64, flagRules: [FlagRule], namedBits: [NamedBit],
+        tableNames: [String], levels: [PageTableLevel]
     ) {
         self.name = name
         self.entrySize = entrySize
@@ -191,7 +196,20 @@ public struct PageTableFormat: Hashable, Sendable {
         self.denyMask = denyMask
         self.flagRules = flagRules
         self.namedBits = namedBits
+        self.tableNames = tableNames
         self.levels = levels
+    }
+
+    /// What a table of a level is called.
+    public func tableName(level: Int) -> String {
+        tableNames.indices.contains(level - 1) ? tableNames[level - 1] : "level \(level)"
+    }
+
+    /// Which entry of a table of this level an address uses.
+    public func index(of address: GVA, level: Int) -> Int {
+        guard levels.indices.contains(level - 1) else { return 0 }
+        let description = levels[level - 1]
+        return Int(address.rawValue >> UInt64(description.shift & 63) & UInt64(description.entryCount - 1))
     }
 
     /// The number of the root's level: 4 for four levels.

@@ -177,7 +177,8 @@ import GuestMemory
                 consumer.entry(
                     WalkEntry(
                         entry: TranslationEntry(level: number, at: at, value: entry), va: GVA(va),
-                        target: GPA(leaf.address(of: entry)), isLeaf: true, flags: current.run.flags))
+                        target: GPA(leaf.address(of: entry)), isLeaf: true, flags: current.run.flags,
+                        pageShift: leaf.pageShift))
             }
             return isPresent ? 1 : 0
         }
@@ -193,7 +194,7 @@ import GuestMemory
             consumer.entry(
                 WalkEntry(
                     entry: TranslationEntry(level: number, at: at, value: entry), va: GVA(va), target: GPA(target),
-                    isLeaf: false, flags: pathFlags(entry, grants: below)))
+                    isLeaf: false, flags: pathFlags(entry, grants: below), pageShift: level.shift))
         }
         return descend(
             to: target, level: number &- 1, va: va, grants: below, coverage: level.coverage,

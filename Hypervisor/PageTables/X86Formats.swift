@@ -99,6 +99,6 @@ extension PageTableFormat {
                 NamedBit(X86Bit.patLarge, "PAT", levels: 2...3, leaf: true),
                 NamedBit(X86Bit.executeDisable, "XD"),
             ],
-            levels: levels)
+            tableNames: ["PT", "PD", "PDPT", "PML4", "PML5"], levels: levels)
     }
 }

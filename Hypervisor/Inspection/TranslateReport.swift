@@ -1,0 +1,205 @@
+// `vitrine translate`: the whole way of an address, entry by entry.
+
+import Addresses
+import GuestMemory
+import JSON
+import Layouts
+import PageTables
+
+/// An address with everything that is behind it.
+public struct AddressWay: Sendable {
+    /// The walk through the guest's tables.
+    public let translation: Translation
+    /// The page, also where reserved bits make accesses fault.
+    public let mapping: PageMapping?
+    /// The layout's name for the address.
+    public let region: String?
+    /// What the leaf's software bits mean in the layout.
+    public let meaning: String?
+    /// The slot that holds the physical address.
+    public let slot: MemorySlot?
+    /// The host virtual address, in the process that runs the guest.
+    public let hva: HVA?
+    /// What the host has there; nil if it does not say.
+    public let frame: HostFrame?
+    /// What is behind the physical address.
+    public let backing: Backing
+
+    /// Follows an address to its end.
+    ///
+    /// - Parameter pageMap: of the process that runs the guest; nil if it may not be read.
+    public init(
+        _ address: GVA, in subject: Subject, pageMap: borrowing PageMap?
+    ) {
+        translation = subject.translate(address)
+        var mapping = translation.mapping
+        if case .reservedBits(_, _, let reserved) = translation.result { mapping = reserved }
+        self.mapping = mapping
+        region = subject.layout?.region(of: address)?.name
+        let last = translation.entries.last?.value ?? 0
+        meaning = subject.layout?.meaning(of: last)?.name
+        slot = mapping.flatMap { subject.slots.slot(containing: $0.gpa) }
+        hva = mapping.flatMap { subject.slots.hva(of: $0.gpa) }
+        backing = mapping.map { subject.slots.backing(of: $0.gpa).0 } ?? .absent
+        if let hva, let frame = pageMap?.frame(of: hva) { self.frame = frame } else { frame = nil }
+    }
+
+    /// One word for the result: `mapped`, `not-mapped`, `reserved-bits`, `table-outside-ram`, `non-canonical`.
+    public var status: String {
+        switch translation.result {
+        case .mapped: return "mapped"
+        case .notMapped: return "not-mapped"
+        case .reservedBits: return "reserved-bits"
+        case .tableOutsideRAM: return "table-outside-ram"
+        case .nonCanonical: return "non-canonical"
+        }
+    }
+
+    /// Why the address leads nowhere, naming the level; nil if it leads somewhere.
+    public func problem(format: PageTableFormat) -> String? {
+        switch translation.result {
+        case .mapped: return nil
+        case .notMapped(let level, let value):
+            let held = value == 0 ? "is empty" : "holds \(GPA(value).hex)"
+            let name = meaning.map { ", which means \($0)" } ?? ""
+            return "not mapped: the \(format.tableName(level: level)) entry (level \(level)) \(held)\(name)"
+        case .reservedBits(let level, let bits, _):
+            let name = meaning.map { " (\($0))" } ?? ""
+            return "faults: reserved bits \(GPA(bits).hex) are set in the \(format.tableName(level: level)) entry "
+                + "(level \(level))\(name)"
+        case .tableOutsideRAM(let level, let at):
+            return "the \(format.tableName(level: level)) (level \(level)) at GPA \(at.hex) is not in RAM"
+        case .nonCanonical:
+            return "not canonical: bits 63 to \(format.virtualBits - 1) of an address must be equal"
+        }
+    }
+}
+
+/// Writes the ways of addresses as text: a ladder each.
+public func translateText(_ ways: [AddressWay], subject: Subject, pid: Int32) -> String {
+    var buffer = TextBuffer()
+    let layout = subject.layout.map { "layout \($0.name), " } ?? ""
+    buffer.line("\(subject.name): \(layout)\(subject.format.name) tables, root \(subject.root.hex), \(subject.moment)")
+    for way in ways {
+        buffer.newline()
+        ladder(way, subject: subject, pid: pid, into: &buffer)
+    }
+    return String(decoding: buffer.take(), as: UTF8.self)
+}
+
+private func ladder(
+    _ way: AddressWay, subject: Subject, pid: Int32, into buffer: inout TextBuffer
+) {
+    let format = subject.format
+    let address = way.translation.va
+    /// A rung: what it is, its value, and a remark.
+    func rung(_ name: String, _ value: String, _ remark: String) {
+        buffer.add("  \(name)")
+        buffer.tab(to: 14)
+        buffer.add(value)
+        if !remark.isEmpty {
+            buffer.tab(to: 35)
+            buffer.add(remark)
+        }
+        buffer.newline()
+    }
+    buffer.add("VA")
+    buffer.tab(to: 14)
+    buffer.add(address.hex)
+    if let region = way.region {
+        buffer.tab(to: 35)
+        buffer.add(region)
+    }
+    buffer.newline()
+    for entry in way.translation.entries {
+        let isLast = entry.at == way.translation.entries.last?.at && entry.level == way.translation.entries.last?.level
+        let isLeaf = isLast && way.mapping != nil
+        let bits = format.names(of: entry.value, level: entry.level, isLeaf: isLeaf).joined(separator: " ")
+        rung(
+            "\(format.tableName(level: entry.level))[\(format.index(of: address, level: entry.level))]",
+            GPA(entry.value).hex,
+            "at \(entry.at.hex)" + (bits.isEmpty ? "" : "  \(bits)"))
+    }
+    if let mapping = way.mapping {
+        let kind = way.backing == .ram ? "" : ", \(way.backing.rawValue)"
+        rung("GPA", mapping.gpa.hex, "in a \(pageName(mapping.pageSize)) page, \(mapping.flags.columns)\(kind)")
+    }
+    if let slot = way.slot, let mapping = way.mapping {
+        rung(
+            "slot \(slot.id)", slot.name,
+            "GPA \(slot.guestPhysicalAddress.hex) + \(GPA(mapping.gpa &- slot.guestPhysicalAddress).hex)")
+    }
+    if let hva = way.hva {
+        rung("HVA", hva.hex, "in process \(pid)")
+        switch way.frame {
+        case .present(let hpa): rung("HPA", hpa.hex, "")
+        case .absent: rung("HPA", "none", "the host has no frame there yet")
+        case .swapped: rung("HPA", "none", "swapped out")
+        case .hidden, nil: rung("HPA", "unknown", "frame numbers are for root")
+        }
+    }
+    if let problem = way.problem(format: format) { buffer.line("  \(problem)") }
+}
+
+/// Writes the ways of addresses as JSON, schema vitrine.translate/1.
+public func translateJSON(_ ways: [AddressWay], subject: Subject, pid: Int32) -> [UInt8] {
+    let format = subject.format
+    var writer = JSONWriter()
+    writer.object { writer in
+        writer.member("schema", "vitrine.translate/1")
+        writer.member("target", subject.name)
+        writer.member("layout", subject.layout?.name)
+        writer.member("root", hex: subject.root.rawValue)
+        writer.member("mode", format.name)
+        writer.member("moment", subject.moment)
+        writer.member("pid", pid)
+        writer.key("translations")
+        writer.array { writer in
+            for way in ways { translation(way, format: format, into: &writer) }
+        }
+    }
+    writer.newline()
+    return writer.bytes
+}
+
+private func translation(_ way: AddressWay, format: PageTableFormat, into writer: inout JSONWriter) {
+    let entries = way.translation.entries
+    writer.object { writer in
+        writer.member("va", hex: way.translation.va.rawValue)
+        writer.member("status", way.status)
+        writer.member("region", way.region)
+        writer.key("entries")
+        writer.array { writer in
+            for (number, entry) in entries.enumerated() {
+                writer.object { writer in
+                    writer.member("level", entry.level)
+                    writer.member("table", format.tableName(level: entry.level))
+                    writer.member("index", format.index(of: way.translation.va, level: entry.level))
+                    writer.member("at", hex: entry.at.rawValue)
+                    writer.member("value", hex: entry.value)
+                    writer.key("bits")
+                    let isLeaf = number == entries.count - 1 && way.mapping != nil
+                    writer.array { writer in
+                        for name in format.names(of: entry.value, level: entry.level, isLeaf: isLeaf) {
+                            writer.value(name)
+                        }
+                    }
+                }
+            }
+        }
+        if let mapping = way.mapping {
+            writer.member("gpa", hex: mapping.gpa.rawValue)
+            writer.member("page", pageName(mapping.pageSize))
+            writer.member("flags", mapping.flags.letters)
+            writer.member("kind", way.backing.rawValue)
+        }
+        if let slot = way.slot {
+            writer.member("slot", slot.id)
+            writer.member("slotName", slot.name)
+        }
+        if let hva = way.hva { writer.member("hva", hex: hva.rawValue) }
+        if case .present(let hpa)? = way.frame { writer.member("hpa", hex: hpa.rawValue) }
+        if let meaning = way.meaning { writer.member("meaning", meaning) }
+        if let problem = way.problem(format: format) { writer.member("problem", problem) }
+    }
+}

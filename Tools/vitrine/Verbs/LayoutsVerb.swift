@@ -1,0 +1,36 @@
+// vitrine layouts
+
+import Inspection
+import Layouts
+import Options
+
+extension InspectionVerbs {
+    static let layouts = Verb(
+        name: "layouts", summary: "the memory layouts themselves, as tables",
+        usage: "[NAME] [options]",
+        formats: [.text, .json],
+        examples: [
+            ("vitrine layouts", "the names of all layouts"),
+            ("vitrine layouts osv", "its regions, software bits and numbers"),
+        ],
+        run: { arguments, output in
+            let form = try form(arguments)
+            let name = arguments.optionalOperand()
+            try arguments.end()
+            var chosen = Layout.all
+            if let name {
+                guard let layout = Layout.named(name) else {
+                    let names = Layout.all.map(\.name)
+                    throw UsageError(
+                        unknownName(name, among: names, what: "layout")
+                            + " (there are: \(names.joined(separator: ", ")))")
+                }
+                chosen = [layout]
+            }
+            switch form {
+            case .text: try output.write(layoutsText(chosen, inFull: name != nil))
+            case .json: try output.write(bytes: layoutsJSON(chosen))
+            }
+            return .success
+        })
+}

@@ -1,0 +1,92 @@
+// vitrine pages
+
+import Inspection
+import Options
+import SystemCalls
+import Targets
+
+extension InspectionVerbs {
+    static let pages = Verb(
+        name: "pages", summary: "guest page tables: merged ranges by default",
+        usage: "TARGET [options]",
+        details: """
+            Reads the page tables of a guest while it runs, and says whether they changed meanwhile. --consistent pauses the
+            vCPUs for as long as the tables are read, and says how long that was.
+            Ranges are runs of leaves that follow each other virtually and physically with the same permissions.
+            """,
+        options: tableOptions + [
+            OptionDescription(
+                "view", "ranges|entries|tree|tables", "merged ranges, every leaf, every entry, every table"),
+            OptionDescription("range", "A-B", "virtual addresses from A to B only"),
+            OptionDescription("layout", "NAME", "region names of this layout, not of the guest's own"),
+            OptionDescription("consistent", nil, "pause the vCPUs while the tables are read"),
+        ],
+        formats: [.text, .json],
+        examples: [
+            ("vitrine pages a", "every mapped range with its permissions, backing and region"),
+            ("vitrine pages a --stage B", "the tables as they were at boot stage B"),
+            ("vitrine pages a --view tree --range 0-0x3fffff", "every entry that the first 4 MiB use"),
+            ("vitrine pages a --consistent --json", "a consistent dump for a program"),
+        ],
+        run: { arguments, output in
+            var options = PagesOptions()
+            options.form = try form(arguments)
+            if let text = arguments.value("view") {
+                guard let view = PagesView(rawValue: text) else {
+                    throw UsageError(
+                        unknownName(text, among: PagesView.allCases.map(\.rawValue), what: "view")
+                            + " (ranges, entries, tree or tables)")
+                }
+                options.view = view
+            }
+            if let text = arguments.value("range") { options.range = try range(text) }
+            let name = try arguments.operand("TARGET")
+            try arguments.end()
+            let isConsistent = arguments.flag("consistent")
+            if isConsistent && arguments.value("stage") != nil {
+                throw UsageError("--stage tables stand still anyway; --consistent is for live ones")
+            }
+            let target = try Targets.open(name)
+            guard isConsistent else {
+                let subject = try subject(arguments, target: target)
+                try writePages(subject, options: options) { try output.write(bytes: $0) }
+                return .success
+            }
+            let pause = try Pause(target)
+            defer { pause.end() }
+            let subject = try subject(arguments, target: target, moment: "consistent")
+            try writePages(subject, options: options, holdsOutput: true, afterWalk: { pause.end() }) {
+                try output.write(bytes: $0)
+            }
+            return .success
+        })
+}
+
+/// A pause of a target's vCPUs, which ends when asked to and at the latest with this value.
+final class Pause {
+    private let target: any Target
+    private let wasRunning: Bool
+    private let start: UInt64
+    private var microseconds: UInt64?
+
+    /// Parks the vCPUs.
+    init(_ target: any Target) throws(TargetError) {
+        self.target = target
+        wasRunning = try target.pause()
+        start = monotonicNanoseconds()
+    }
+
+    /// Lets them go on if they ran before.
+    ///
+    /// - Returns: for how long they stood still, in microseconds.
+    @discardableResult
+    func end() -> UInt64 {
+        if let microseconds { return microseconds }
+        if wasRunning { try? target.resume() }
+        let elapsed = (monotonicNanoseconds() - start) / 1000
+        microseconds = elapsed
+        return elapsed
+    }
+
+    deinit { end() }
+}
