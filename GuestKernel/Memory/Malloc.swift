@@ -1,0 +1,179 @@
+// malloc by size, as in OSv: small objects in mempool, up to a page in page, what is larger contiguous in main.
+
+/// The lock over physical pages, tables, VMAs and the areas. Held with interrupts off.
+enum Memory {
+    nonisolated(unsafe) static var lock = SpinLock()
+
+    /// Runs `body` with the lock held.
+    @inline(__always)
+    static func locked<Result>(_ body: () throws(MemoryError) -> Result) throws(MemoryError) -> Result {
+        let state = lock.acquire()
+        defer { lock.release(state) }
+        return try body()
+    }
+}
+
+/// Blocks of the three linear areas.
+enum Malloc {
+    /// Objects of 16, 32 ... 1024 bytes.
+    private static var classes: Int { 7 }
+    /// Mempool pages with a free object, by size class: page numbers, linked through the descriptors.
+    nonisolated(unsafe) private static var partial = InlineArray<7, UInt32>(repeating: 0)
+    /// Bytes handed out by area number.
+    nonisolated(unsafe) private static var allocated = InlineArray<4, UInt64>(repeating: 0)
+
+    /// Bytes handed out in an area.
+    static func allocated(in area: OSv.Area) -> UInt64 { allocated[Int(area.rawValue)] }
+
+    static func account(_ area: OSv.Area, _ change: Int64) {
+        let index = Int(area.rawValue)
+        allocated[index] = UInt64(bitPattern: Int64(bitPattern: allocated[index]) &+ change)
+    }
+
+    /// The area for a size.
+    static func area(for size: UInt64) -> OSv.Area {
+        size <= OSv.mempoolLimit ? .mempool : size <= OSv.pageLimit ? .page : .main
+    }
+
+    /// A block of at least `size` bytes: its virtual address. Contents undefined.
+    static func allocate(_ size: UInt64, area wanted: OSv.Area? = nil) throws(MemoryError) -> UInt64 {
+        guard size > 0, size <= 1 << 44 else { throw .badSize }
+        let area = wanted ?? area(for: size)
+        return try Memory.locked { () throws(MemoryError) -> UInt64 in
+            switch area {
+            case .mempool:
+                guard size <= OSv.mempoolLimit else { throw .badArea }
+                return try allocateObject(size)
+            case .page:
+                guard size <= OSv.pageLimit else { throw .badArea }
+                let page = try PhysicalPages.take(pages: 1).address
+                PhysicalPages.info(page).pointee.kind = PageKind.page.rawValue
+                account(.page, 4096)
+                return area.base &+ page
+            case .main:
+                let pages = (size &+ 4095) &>> 12
+                let block = try PhysicalPages.take(pages: pages).address
+                let info = PhysicalPages.info(block)
+                info.pointee.kind = PageKind.main.rawValue
+                info.pointee.count = UInt32(truncatingIfNeeded: pages)
+                account(.main, Int64(bitPattern: pages &<< 12))
+                return area.base &+ block
+            case .debug:
+                return try DebugArea.allocate(size).data
+            }
+        }
+    }
+
+    /// Gives a block back, whatever its area.
+    static func free(_ address: UInt64) throws(MemoryError) {
+        try Memory.locked { () throws(MemoryError) in try freeLocked(address) }
+    }
+
+    private static func freeLocked(_ address: UInt64) throws(MemoryError) {
+        guard address >= OSv.areasBase, let area = OSv.Area(rawValue: OSv.areaNumber(of: address)) else {
+            throw .notAllocated
+        }
+        if area == .debug { return try DebugArea.free(address) }
+        let physical = address &- area.base
+        guard PhysicalPages.isManaged(physical) else { throw .notAllocated }
+        let info = PhysicalPages.info(physical)
+        switch (area, PageKind(rawValue: info.pointee.kind)) {
+        case (.mempool, .mempool):
+            try freeObject(physical)
+        case (.page, .page) where physical & 4095 == 0:
+            info.pointee.kind = PageKind.reserved.rawValue
+            PhysicalPages.giveBack(physical, pages: 1)
+            account(.page, -4096)
+        case (.main, .main) where physical & 4095 == 0:
+            let pages = UInt64(info.pointee.count)
+            info.pointee.kind = PageKind.reserved.rawValue
+            info.pointee.count = 0
+            PhysicalPages.giveBack(physical, pages: pages)
+            account(.main, -Int64(bitPattern: pages &<< 12))
+        default:
+            throw .notAllocated
+        }
+    }
+
+    // MARK: Small objects
+
+    private static func allocateObject(_ size: UInt64) throws(MemoryError) -> UInt64 {
+        var sizeClass = 0
+        while UInt64(16) &<< UInt64(sizeClass) < size { sizeClass &+= 1 }
+        let objectSize = UInt64(16) &<< UInt64(sizeClass)
+        if partial[sizeClass] == 0 {
+            let page = try PhysicalPages.take(pages: 1).address
+            PhysicalPages.info(page).pointee = PageInfo(
+                kind: PageKind.mempool.rawValue, order: UInt8(truncatingIfNeeded: sizeClass), inUse: 0, firstFree: 0,
+                carved: 0, count: 0, previous: 0)
+            link(page &>> 12, sizeClass)
+        }
+        let page = UInt64(partial[sizeClass]) &<< 12
+        let info = PhysicalPages.info(page)
+        let base = OSv.Area.mempool.base &+ page
+        let number: UInt64
+        if info.pointee.firstFree != 0 {
+            number = UInt64(info.pointee.firstFree) &- 1
+            // The next free object's number + 1 lies in the object's first word.
+            info.pointee.firstFree = UInt16(truncatingIfNeeded: read_word(base &+ number &* objectSize))
+        } else {
+            number = UInt64(info.pointee.carved)
+            info.pointee.carved &+= 1
+        }
+        info.pointee.inUse &+= 1
+        if UInt64(info.pointee.inUse) &* objectSize == 4096 { unlink(page &>> 12, sizeClass) }
+        account(.mempool, Int64(bitPattern: objectSize))
+        return base &+ number &* objectSize
+    }
+
+    private static func freeObject(_ physical: UInt64) throws(MemoryError) {
+        let page = physical & ~4095
+        let info = PhysicalPages.info(page)
+        let sizeClass = Int(info.pointee.order)
+        let objectSize = UInt64(16) &<< UInt64(sizeClass)
+        let number = (physical & 4095) &>> (4 &+ UInt64(sizeClass))
+        guard physical & (objectSize &- 1) == 0, number < UInt64(info.pointee.carved) else { throw .notAllocated }
+        // Freed already? Then its number is on the page's list.
+        let base = OSv.Area.mempool.base &+ page
+        var next = UInt64(info.pointee.firstFree)
+        var steps = 0
+        while next != 0 && steps <= 256 {
+            if next &- 1 == number { throw .notAllocated }
+            next = read_word(base &+ (next &- 1 & 255) &* objectSize) & 0xffff
+            steps &+= 1
+        }
+        if UInt64(info.pointee.inUse) &* objectSize == 4096 { link(page &>> 12, sizeClass) }
+        write_word(base &+ number &* objectSize, UInt64(info.pointee.firstFree))
+        info.pointee.firstFree = UInt16(truncatingIfNeeded: number &+ 1)
+        info.pointee.inUse &-= 1
+        account(.mempool, -Int64(bitPattern: objectSize))
+        if info.pointee.inUse == 0 {
+            unlink(page &>> 12, sizeClass)
+            info.pointee = PageInfo(kind: 0, order: 0, inUse: 0, firstFree: 0, carved: 0, count: 0, previous: 0)
+            PhysicalPages.giveBack(page, pages: 1)
+        }
+    }
+
+    private static func link(_ number: UInt64, _ sizeClass: Int) {
+        let next = partial[sizeClass]
+        let info = PhysicalPages.info(number &<< 12)
+        info.pointee.count = next
+        info.pointee.previous = 0
+        if next != 0 {
+            PhysicalPages.info(UInt64(next) &<< 12).pointee.previous = UInt32(truncatingIfNeeded: number)
+        }
+        partial[sizeClass] = UInt32(truncatingIfNeeded: number)
+    }
+
+    private static func unlink(_ number: UInt64, _ sizeClass: Int) {
+        let info = PhysicalPages.info(number &<< 12)
+        let next = info.pointee.count
+        let previous = info.pointee.previous
+        if previous == 0 {
+            partial[sizeClass] = next
+        } else {
+            PhysicalPages.info(UInt64(previous) &<< 12).pointee.count = next
+        }
+        if next != 0 { PhysicalPages.info(UInt64(next) &<< 12).pointee.previous = previous }
+    }
+}

@@ -1,0 +1,151 @@
+// Four-level page tables, layout-neutral: entries found, made, filled, split. SDM volume 3, section 5.5.
+//
+// Tables are reached through the layout's linear window: VA = linearBase + PA.
+
+/// Operations on the tables below a root given by its physical address.
+enum PageTable {
+    static var present: UInt64 { 1 }
+    static var writable: UInt64 { 2 }
+    static var user: UInt64 { 4 }
+    /// In an entry of level 2 or 3: a leaf.
+    static var pageSize: UInt64 { 0x80 }
+    static var noExecute: UInt64 { 1 << 63 }
+    static var addressMask: UInt64 { 0x000f_ffff_ffff_f000 }
+    static var size4K: UInt64 { 1 << 12 }
+    static var size2M: UInt64 { 1 << 21 }
+    static var size1G: UInt64 { 1 << 30 }
+
+    /// The root in use, physical.
+    nonisolated(unsafe) static var root: UInt64 = 0
+
+    /// Where physical memory is reached.
+    @inline(__always) static func linear(_ physical: UInt64) -> UInt64 { OSvLayout.linearBase &+ physical }
+
+    /// Index of an address in its table of a level (4: PML4 ... 1: page table).
+    @inline(__always) static func index(_ address: UInt64, level: UInt64) -> UInt64 {
+        (address &>> (3 &+ 9 &* level)) & 511
+    }
+
+    @inline(__always) static func read(_ slot: UInt64) -> UInt64 { read_word(slot) }
+    @inline(__always) static func write(_ slot: UInt64, _ value: UInt64) { write_word(slot, value) }
+
+    /// Whether a value at a level maps a page itself.
+    @inline(__always) static func isLeaf(_ value: UInt64, level: UInt64) -> Bool {
+        level == 1 || value & pageSize != 0
+    }
+
+    /// What is known of one address.
+    struct Walk {
+        /// The level where the walk ended: 1 or 2 for a leaf, any for an absent entry.
+        var level: UInt64
+        /// Where the last entry is.
+        var slot: UInt64
+        /// The last entry.
+        var value: UInt64
+
+        /// The physical address, if a present leaf was found.
+        func physical(of address: UInt64) -> UInt64? {
+            guard value & PageTable.present != 0, PageTable.isLeaf(value, level: level) else { return nil }
+            let offset = (UInt64(1) &<< (3 &+ 9 &* level)) &- 1
+            return (value & PageTable.addressMask & ~(1 &<< 51) & ~offset) | (address & offset)
+        }
+    }
+
+    /// Follows an address from a root to its leaf or to the first absent entry.
+    static func walk(_ root: UInt64, _ address: UInt64) -> Walk {
+        var table = root
+        var level: UInt64 = 4
+        while true {
+            let slot = linear(table) &+ 8 &* index(address, level: level)
+            let value = read(slot)
+            if value & present == 0 || level == 1 || (level < 4 && value & pageSize != 0) {
+                return Walk(level: level, slot: slot, value: value)
+            }
+            table = value & addressMask
+            level &-= 1
+        }
+    }
+
+    /// Where the entry of an address at a level lies; tables above it are made, a 2 MiB leaf above it is split.
+    static func entry(_ root: UInt64, _ address: UInt64, level: UInt64, create: Bool) throws(MemoryError) -> UInt64 {
+        var table = root
+        var current: UInt64 = 4
+        while current > level {
+            let slot = linear(table) &+ 8 &* index(address, level: current)
+            let value = read(slot)
+            if value & present == 0 {
+                let fresh = try Arena.takeTable()
+                write(slot, fresh | OSv.tableBits)
+                Arena.count(table, 1)
+                table = fresh
+            } else if current == 2 && value & pageSize != 0 {
+                table = try splitLeaf(slot, value)
+            } else {
+                table = value & addressMask
+            }
+            current &-= 1
+        }
+        return linear(table) &+ 8 &* index(address, level: level)
+    }
+
+    /// Replaces a 2 MiB leaf by a table of 512 equal 4 KiB leaves.
+    static func splitLeaf(_ slot: UInt64, _ value: UInt64) throws(MemoryError) -> UInt64 {
+        let table = try Arena.takeTable()
+        var leaf = value & ~pageSize
+        var entry = linear(table)
+        let end = entry &+ 4096
+        while entry != end {
+            write(entry, leaf)
+            leaf &+= size4K
+            entry &+= 8
+        }
+        Arena.count(table, 512)
+        write(slot, table | OSv.tableBits)
+        return table
+    }
+
+    /// Maps a physical range at area base + PA: 2 MiB leaves, 4 KiB ones where an end is not a multiple of 2 MiB.
+    static func mapLinear(_ root: UInt64, _ area: OSv.Area, from start: UInt64, to end: UInt64) throws(MemoryError) {
+        var physical = start
+        while physical < end {
+            let address = area.base &+ physical
+            if physical & (size2M &- 1) == 0 && end &- physical >= size2M {
+                // The rest of this table in one go.
+                let next = (physical & ~(size1G &- 1)) &+ size1G
+                let last = next < end ? next : end & ~(size2M &- 1)
+                var slot = try entry(root, address, level: 2, create: true)
+                while physical != last {
+                    write(slot, physical | OSv.leafBits2M)
+                    physical &+= size2M
+                    slot &+= 8
+                }
+            } else {
+                write(try entry(root, address, level: 1, create: true), physical | OSv.leafBits4K)
+                physical &+= size4K
+            }
+        }
+    }
+
+    /// Gives a second area the same leaves as a first one, in tables of its own.
+    static func copyArea(_ root: UInt64, from: UInt64, to: UInt64) throws(MemoryError) {
+        let source = read(linear(root) &+ 8 &* index(from, level: 4)) & addressMask
+        write(linear(root) &+ 8 &* index(to, level: 4), try copyTable(source, level: 3) | OSv.tableBits)
+    }
+
+    private static func copyTable(_ source: UInt64, level: UInt64) throws(MemoryError) -> UInt64 {
+        let table = try Arena.takeTable()
+        copy_words(linear(table), linear(source), 512)
+        if level == 1 { return table }
+        var slot = linear(table)
+        let end = slot &+ 4096
+        // Below level 2 there are only leaves but where a range was not a multiple of 2 MiB.
+        while slot != end {
+            let value = read(slot)
+            if value & (present | pageSize) == present {
+                write(slot, try copyTable(value & addressMask, level: level &- 1) | OSv.tableBits)
+            }
+            slot &+= 8
+        }
+        return table
+    }
+}
