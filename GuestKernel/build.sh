@@ -7,9 +7,7 @@ objects=$output/objects/kernel
 mkdir -p "$objects"
 shared="$root/Hypervisor/Addresses/Address.swift $root/Hypervisor/Layouts/OSv.swift $root/Hypervisor/Layouts/Contract.swift"
 # shellcheck disable=SC2086
-if [ ! -f "$root/GuestKernel/Processes/include/programs.h" ]; then
-    built=${built% vitrine-osv.elf}
-elif [ ! -f "$image" ] || [ -n "$(find "$root/GuestKernel" "$root/Images/include" $shared -newer "$image" | head -n 1)" ]; then
+if [ ! -f "$image" ] || [ -n "$(find "$root/GuestKernel" "$root/Images/include" $shared -newer "$image" | head -n 1)" ]; then
     # No SSE and no red zone: ring 0 is emulated on some hosts, and the kernel's own frames must survive a trap.
     plain="-mno-sse -mno-mmx -mno-red-zone -ffreestanding -fno-stack-protector -fPIC -I$root/GuestKernel/Arch/include"
     swift=

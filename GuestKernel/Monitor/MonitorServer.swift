@@ -54,9 +54,12 @@ enum MonitorServer {
             if byte == 0x0a {
                 var out = TextWriter(.monitor)
                 if let error = line.isTooLong ? "line longer than 255 bytes" : MonitorCommands.run(&line, &out) {
-                    out.text("error: ")
-                    out.text(error)
-                    out.newline()
+                    // An error with numbers in it was written by the command itself.
+                    if error.utf8CodeUnitCount > 0 {
+                        out.text("error: ")
+                        out.text(error)
+                        out.newline()
+                    }
                 } else {
                     out.text("ok\n")
                 }

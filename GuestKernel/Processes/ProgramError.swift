@@ -32,11 +32,10 @@ enum ProgramError: Error {
     case namespaceTaken(UInt64)
     case noNamespaceLeft
     case addressTaken(UInt64)
-    case outOfMemory
-    case outOfThreads
+    case memory(MemoryError)
 
     /// What to say before the number the error carries, and after it.
-    private var text: (before: StaticString, number: UInt64?, decimal: Bool, after: StaticString) {
+    var text: (before: StaticString, number: UInt64?, decimal: Bool, after: StaticString) {
         switch self {
         case .truncated(let size): ("the file has ", size, true, " bytes, too few for an ELF header")
         case .notELF: ("not an ELF file", nil, false, "")
@@ -73,8 +72,7 @@ enum ProgramError: Error {
         case .namespaceTaken(let slot): ("namespace ", slot, true, " is taken")
         case .noNamespaceLeft: ("no namespace is left: one program at 0x100000000000 and 31 namespaces", nil, false, "")
         case .addressTaken(let address): ("the range at ", address, false, " is mapped already")
-        case .outOfMemory: ("out of memory", nil, false, "")
-        case .outOfThreads: ("no thread is left", nil, false, "")
+        case .memory(let error): (error.text, nil, false, "")
         }
     }
 }

@@ -1,0 +1,82 @@
+// A program's thread and stack.
+//
+//     base + 8 GiB - 4 KiB    start page (ring 3 only, read and execute): what the entry returns to, and the argument text
+//     base + 8 GiB - 8 KiB    nothing
+//                             stack, 256 KiB, comes on touch
+//                             nothing
+
+/// Starts loaded programs.
+enum ProgramStart {
+    private static var stackSize: UInt64 { 256 << 10 }
+    /// Where the argument text begins in the start page, behind the code.
+    private static var argumentOffset: UInt64 { 64 }
+
+    /// Whether programs run in ring 3: `ring=3` on the command line.
+    static var inRing3: Bool { CommandLine.number("ring=") == 3 }
+
+    /// Makes the stack and the thread of a program, and lets it run.
+    static func start(_ number: Int, at base: UInt64, entry: UInt64) throws(ProgramError) {
+        let top = base &+ OSv.programSize &- 8192
+        let page = base &+ OSv.programSize &- 4096
+        let user = inRing3
+        do throws(MemoryError) {
+            _ = try AddressSpace.map(
+                at: top &- stackSize, size: stackSize, protection: [.read, .write], kind: .program,
+                program: Int32(truncatingIfNeeded: number))
+        } catch {
+            throw error == .overlap ? .addressTaken(top &- stackSize) : .memory(error)
+        }
+        do throws(MemoryError) {
+            // As if called: the return address is on the stack, 16-byte aligned less 8.
+            guard probe_write(top &- 8, user ? page : address_of_program_returned()) == 0 else { throw .outOfMemory }
+            if user { try makeStartPage(page, Int32(truncatingIfNeeded: number)) }
+        } catch {
+            try? AddressSpace.unmap(top &- stackSize, size: stackSize)
+            throw error == .overlap ? .addressTaken(page) : .memory(error)
+        }
+        do throws(MemoryError) {
+            let thread: Thread.Pointer
+            if user {
+                thread = try Thread.makeRing3(
+                    name: "program", entry: entry, argument: 0, second: page &+ argumentOffset, stack: top &- 8,
+                    program: Int32(truncatingIfNeeded: number))
+            } else {
+                thread = try Thread.make(
+                    name: "program", entry: entry, argument: address_of_program_services(),
+                    second: UInt64(UInt(bitPattern: argument)), stack: top,
+                    program: Int32(truncatingIfNeeded: number))
+            }
+            Programs.run(number, thread)
+        } catch {
+            if user { try? AddressSpace.unmap(page, size: 4096) }
+            try? AddressSpace.unmap(top &- stackSize, size: stackSize)
+            throw .memory(error)
+        }
+    }
+
+    /// The page with the code that an entry in ring 3 returns to, and the argument text: low memory, where ring 3 reaches it.
+    private static func makeStartPage(_ page: UInt64, _ number: Int32) throws(MemoryError) {
+        _ = try AddressSpace.map(
+            at: page, size: 4096, protection: [.read, .write], kind: .program, program: number)
+        do throws(MemoryError) {
+            let code = address_of_user_start()
+            guard probe_copy(page, code, address_of_user_start_end() &- code) == 0 else { throw .outOfMemory }
+            let text = argument
+            var index: UInt64 = 0
+            while index < 4095 &- argumentOffset, text[Int(index)] != 0 { index &+= 1 }
+            // What follows the text is zero already: its end.
+            guard probe_copy(page &+ argumentOffset, UInt64(UInt(bitPattern: text)), index) == 0 else {
+                throw .outOfMemory
+            }
+            try AddressSpace.protect(page, size: 4096, protection: [.read, .execute])
+        } catch {
+            try? AddressSpace.unmap(page, size: 4096)
+            throw error
+        }
+    }
+
+    /// The argument text: what follows `args=` up to the end of the command line.
+    private static var argument: UnsafePointer<CChar> {
+        CommandLine.value("args=") ?? empty_text()
+    }
+}
