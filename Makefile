@@ -1,6 +1,7 @@
 # make            builds everything, release
 # make demo       boots the osv guest and shows its double mapping
 # make test       builds, checks the style, runs every test
+# make test-hardware  boots a stock kernel with real nested paging (under QEMU) and checks everything in there
 # make bench      measures, each number beside its reference
 # make install    PREFIX=/usr/local by default
 # Each installs the Debian packages it needs, if they are missing.
@@ -14,7 +15,11 @@ SWIFTFLAGS ?=
 BUILD_PACKAGES := libjansson-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 gcc libc6-dev
 
-.PHONY: all build demo test test-only lint format bench install uninstall clean build-packages test-packages
+# Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
+HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
+
+.PHONY: all build demo test test-only test-hardware lint format bench install uninstall clean build-packages test-packages \
+	hardware-packages
 
 all: build
 
@@ -23,6 +28,9 @@ build-packages:
 
 test-packages:
 	@Tools/install-packages $(TEST_PACKAGES)
+
+hardware-packages:
+	@Tools/install-packages $(HARDWARE_PACKAGES)
 
 build: build-packages
 	$(SWIFT) build -c release $(SWIFTFLAGS)
@@ -40,6 +48,9 @@ format:
 test: test-packages lint
 	$(SWIFT) build -c release $(SWIFTFLAGS)
 	$(SWIFT) test $(SWIFTFLAGS)
+
+test-hardware: hardware-packages build
+	@Tools/hardware-bench/test-hardware .build/release .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages
 
 bench: test-packages build
 	.build/release/vitrine-bench
