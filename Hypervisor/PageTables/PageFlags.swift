@@ -32,6 +32,15 @@
     /// A bit is set that must not be: every access faults.
     public static let reserved = PageFlags(rawValue: 1 << 10)
 
+    /// The supervisor may not fetch instructions, though ring 3 may (ARM: PXN; EPT with mode-based execute control: XS clear).
+    public static let noSupervisorExecute = PageFlags(rawValue: 1 << 11)
+    /// Ring 3 may not fetch instructions, though the supervisor may (EPT with mode-based execute control: XU clear).
+    public static let noUserExecute = PageFlags(rawValue: 1 << 12)
+    /// Ring 3 may not write, though the supervisor may (ARM: AP = 010).
+    public static let userReadOnly = PageFlags(rawValue: 1 << 13)
+    /// Mapped, but nothing may be done with it.
+    public static let noAccess = PageFlags(rawValue: 1 << 14)
+
     /// The letters of the flags that are set, in the order `urwxgad`; what JSON shows: `urwxad`.
     public var letters: String { PageFlags.text(self, absent: nil) }
 

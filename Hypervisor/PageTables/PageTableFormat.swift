@@ -23,12 +23,42 @@ import Addresses
     /// Matches everything.
     public static let always = EntryRule(mask: 0, value: 0)
 
+    /// Matches an entry that has all of these bits set.
+    @inlinable public static func all(of bits: UInt64) -> EntryRule { EntryRule(mask: bits, value: bits) }
+
     /// Whether an entry matches.
     @inlinable public func matches(_ entry: UInt64) -> Bool { entry & mask == value }
 }
 
+/// Values of a field of three bits that must not occur (EPT: permissions, memory types).
+@frozen public struct ForbiddenValues: Hashable, Sendable {
+    /// The field's lowest bit.
+    public let shift: UInt8
+    /// Bit n is set if the value n is forbidden.
+    public let values: UInt8
+
+    /// Forbids the values whose bits are set in `values`.
+    @inlinable public init(shift: UInt8, values: UInt8) {
+        self.shift = shift
+        self.values = values
+    }
+
+    /// Forbids nothing.
+    public static let none = ForbiddenValues(shift: 0, values: 0)
+
+    /// The field's bits if an entry has a forbidden value there, else 0.
+    @inlinable public func mask(of entry: UInt64) -> UInt64 {
+        guard values != 0 else { return 0 }
+        let place = UInt64(shift & 63)
+        return values >> UInt8(truncatingIfNeeded: entry >> place & 7) & 1 == 0 ? 0 : 7 << place
+    }
+}
+
 /// One way in which an entry maps a page.
 @frozen public struct LeafRule: Hashable, Sendable {
+    /// The kind that stands for entries that refer to a table, in `FlagRule.kinds`.
+    public static let tableKind: UInt8 = 0x80
+
     /// When an entry is a leaf of this kind.
     public let rule: EntryRule
     /// Binary logarithm of the page's size in bytes.
@@ -39,23 +69,42 @@ import Addresses
     public let highMask: UInt64
     /// How far the bits of `highMask` move to the left.
     public let highShift: UInt8
+    /// More bits of the same sort, where they are in two places (supersections); 0 if none.
+    public let topMask: UInt64
+    /// How far the bits of `topMask` move to the left.
+    public let topShift: UInt8
     /// Bits that must be 0.
     public let reserved: UInt64
     /// The bit that is bit 2 of the memory-type index; 0 if none.
     public let attributeTable: UInt64
+    /// One bit: which of the format's flag rules hold for this leaf, see `FlagRule.kinds`.
+    public let kind: UInt8
+    /// Bits that mean something else in this leaf than a grant, so that it takes nothing away.
+    public let ungoverned: UInt64
+    /// Permissions that must not occur.
+    public let forbiddenAccess: ForbiddenValues
+    /// Memory types that must not occur.
+    public let forbiddenType: ForbiddenValues
 
     /// A kind of leaf.
     public init(
         rule: EntryRule, pageShift: UInt8, addressMask: UInt64, highMask: UInt64 = 0, highShift: UInt8 = 0,
-        reserved: UInt64, attributeTable: UInt64 = 0
+        topMask: UInt64 = 0, topShift: UInt8 = 0, reserved: UInt64, attributeTable: UInt64 = 0, kind: UInt8 = 1,
+        ungoverned: UInt64 = 0, forbiddenAccess: ForbiddenValues = .none, forbiddenType: ForbiddenValues = .none
     ) {
         self.rule = rule
         self.pageShift = pageShift
         self.addressMask = addressMask
         self.highMask = highMask
         self.highShift = highShift
+        self.topMask = topMask
+        self.topShift = topShift
         self.reserved = reserved
         self.attributeTable = attributeTable
+        self.kind = kind
+        self.ungoverned = ungoverned
+        self.forbiddenAccess = forbiddenAccess
+        self.forbiddenType = forbiddenType
     }
 
     /// The size of the page in bytes.
@@ -64,6 +113,15 @@ import Addresses
     /// The physical address that an entry maps.
     @inlinable public func address(of entry: UInt64) -> UInt64 {
         entry & addressMask | (entry & highMask) << UInt64(highShift & 63)
+            | (entry & topMask) << UInt64(topShift & 63)
+    }
+
+    /// All bits of an entry that are part of the address.
+    @inlinable public var allAddressBits: UInt64 { addressMask | highMask | topMask }
+
+    /// The bits of an entry that make an access fault: reserved ones that are set, fields with a forbidden value.
+    @inlinable public func wrongBits(of entry: UInt64) -> UInt64 {
+        entry & reserved | forbiddenAccess.mask(of: entry) | forbiddenType.mask(of: entry)
     }
 }
 
@@ -79,6 +137,10 @@ import Addresses
     public let tableAddressMask: UInt64
     /// The bits of such an entry that must be 0.
     public let tableReserved: UInt64
+    /// Bits that mean something else in such an entry than a grant, so that it takes nothing away.
+    public let tableUngoverned: UInt64
+    /// Permissions that must not occur in such an entry.
+    public let tableForbidden: ForbiddenValues
     /// How an entry of this level maps a page; the first that matches counts.
     public let leaf: LeafRule?
     /// A second way, where the format has one.
@@ -87,13 +149,16 @@ import Addresses
     /// A level.
     public init(
         shift: UInt8, indexBits: UInt8, table: EntryRule?, tableAddressMask: UInt64 = 0, tableReserved: UInt64 = 0,
-        leaf: LeafRule?, otherLeaf: LeafRule? = nil
+        tableUngoverned: UInt64 = 0, tableForbidden: ForbiddenValues = .none, leaf: LeafRule?,
+        otherLeaf: LeafRule? = nil
     ) {
         self.shift = shift
         self.indexBits = indexBits
         self.table = table
         self.tableAddressMask = tableAddressMask
         self.tableReserved = tableReserved
+        self.tableUngoverned = tableUngoverned
+        self.tableForbidden = tableForbidden
         self.leaf = leaf
         self.otherLeaf = otherLeaf
     }
@@ -102,6 +167,11 @@ import Addresses
     @inlinable public var coverage: UInt64 { 1 << UInt64(shift & 63) }
     /// How many entries a table has.
     @inlinable public var entryCount: Int { 1 << Int(indexBits & 31) }
+
+    /// The bits of an entry that refers to a table which make an access fault.
+    @inlinable public func wrongTableBits(of entry: UInt64) -> UInt64 {
+        entry & tableReserved | tableForbidden.mask(of: entry)
+    }
 
     /// The way in which an entry maps a page, or nil if it does not.
     @inlinable public func leaf(for entry: UInt64) -> LeafRule? {
@@ -113,26 +183,36 @@ import Addresses
 
 /// Bits of an entry that mean a flag.
 @frozen public struct FlagRule: Hashable, Sendable {
-    /// Where the bits are looked at: in what all levels grant together, or in the leaf alone.
+    /// Where the bits are looked at: in what all levels grant together, in the leaf alone, or in what was found so far.
     @frozen public enum Source: Hashable, Sendable {
-        /// In the AND of all levels' grants, see `PageTableFormat.grants(of:)`.
+        /// In the AND of all levels' grants, see `PageTableFormat.grants(ofTable:level:)`.
         case path
         /// In the leaf.
         case leaf
+        /// In the bits of the `PageFlags` that the rules before this one have set.
+        case flags
     }
 
     /// Where the bits are looked at.
     public let source: Source
     /// When the flag is set.
     public let rule: EntryRule
-    /// The flag.
+    /// The flags that it sets.
     public let flag: PageFlags
+    /// The flags that it clears; rules are applied in order.
+    public let clears: PageFlags
+    /// The kinds of leaf that it holds for, see `LeafRule.kind`.
+    public let kinds: UInt8
 
-    /// A rule for a flag.
-    @inlinable public init(_ flag: PageFlags, _ source: Source, _ rule: EntryRule) {
+    /// A rule for flags.
+    @inlinable public init(
+        _ flag: PageFlags, _ source: Source, _ rule: EntryRule, kinds: UInt8 = .max, clears: PageFlags = []
+    ) {
         self.flag = flag
         self.source = source
         self.rule = rule
+        self.kinds = kinds
+        self.clears = clears
     }
 }
 
@@ -215,8 +295,18 @@ public struct PageTableFormat: Hashable, Sendable {
     /// The number of the root's level: 4 for four levels.
     @inlinable public var rootLevel: Int { levels.count }
 
-    /// What an entry grants, in bits that are ANDed over the levels: bits of `grantMask` as they are, of `denyMask` inverted.
+    /// What an entry of a table that is governed throughout grants, in bits that are ANDed over the levels: bits of `grantMask` as they are, of `denyMask` inverted.
     @inlinable public func grants(of entry: UInt64) -> UInt64 { (entry ^ denyMask) & (grantMask | denyMask) }
+
+    /// What an entry that refers to a table grants.
+    @inlinable public func grants(ofTable entry: UInt64, level: PageTableLevel) -> UInt64 {
+        grants(of: entry) | level.tableUngoverned
+    }
+
+    /// What a leaf grants.
+    @inlinable public func grants(ofLeaf entry: UInt64, rule: LeafRule) -> UInt64 {
+        grants(of: entry) | rule.ungoverned
+    }
 
     /// The grants before the first level: everything.
     @inlinable public var allGrants: UInt64 { grantMask | denyMask }
@@ -230,9 +320,18 @@ public struct PageTableFormat: Hashable, Sendable {
     ///   - reserved: whether a reserved bit is set at any level.
     @inlinable public func flags(leaf: UInt64, rule: LeafRule, grants: UInt64, reserved: Bool) -> PageFlags {
         var flags: PageFlags = []
-        for flagRule in flagRules where flagRule.rule.matches(flagRule.source == .path ? grants : leaf) {
+        for flagRule in flagRules where flagRule.kinds & rule.kind != 0 {
+            let bits =
+                switch flagRule.source {
+                case .path: grants
+                case .leaf: leaf
+                case .flags: UInt64(flags.rawValue)
+                }
+            guard flagRule.rule.matches(bits) else { continue }
+            flags.subtract(flagRule.clears)
             flags.formUnion(flagRule.flag)
         }
+        if flags.isDisjoint(with: [.readable, .writable, .executable]) { flags.insert(.noAccess) }
         if leaf & rule.attributeTable != 0 { flags.insert(.attributeTable) }
         if reserved { flags.insert(.reserved) }
         return flags

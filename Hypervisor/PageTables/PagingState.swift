@@ -8,7 +8,7 @@ public struct PagingState: Equatable, Sendable {
     public var cr0: UInt64
     /// CR3: the root's address, flags or the PCID below bit 12.
     public var cr3: UInt64
-    /// CR4: PAE is bit 5, LA57 bit 12 (SDM 3, 2.5).
+    /// CR4: PSE is bit 4, PAE bit 5, LA57 bit 12 (SDM 3, 2.5).
     public var cr4: UInt64
     /// IA32_EFER: LMA is bit 10, NXE bit 11 (SDM 3, 2.2.1).
     public var efer: UInt64
@@ -37,9 +37,18 @@ public struct PagingState: Equatable, Sendable {
     /// The mode of translation (SDM 3, 5.1.1).
     public var mode: Mode {
         guard cr0 & 1 << 31 != 0 else { return .pagingOff }
-        guard cr4 & 1 << 5 != 0 else { return .unsupported("32-bit paging") }
-        guard efer & 1 << 10 != 0 else { return .unsupported("PAE paging") }
+        guard cr4 & 1 << 5 != 0 else {
+            let format = PageTableFormat.x86ThirtyTwoBit(
+                largePages: cr4 & 1 << 4 != 0, maxPhysicalAddressBits: maxPhysicalAddressBits)
+            return .paging(format, root: GPA(cr3 & 0xffff_f000))
+        }
         let noExecute = efer & 1 << 11 != 0
+        guard efer & 1 << 10 != 0 else {
+            let format = PageTableFormat.x86PAE(
+                maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute)
+            // SDM 3, table 5-7: the root is aligned to 32 bytes.
+            return .paging(format, root: GPA(cr3 & 0xffff_ffe0))
+        }
         let format =
             cr4 & 1 << 12 != 0
             ? PageTableFormat.x86FiveLevel(maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute)

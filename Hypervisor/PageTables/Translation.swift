@@ -122,9 +122,9 @@ public struct Translation: Sendable {
             translation.end(.notMapped(level: number, value: entry))
             return translation
         }
-        grants &= format.grants(of: entry)
         if let leaf = level.leaf(for: entry) {
-            let wrong = entry & leaf.reserved
+            grants &= format.grants(ofLeaf: entry, rule: leaf)
+            let wrong = leaf.wrongBits(of: entry)
             let mapping = PageMapping(
                 gpa: GPA(leaf.address(of: entry) | va.rawValue & (leaf.pageSize &- 1)), pageSize: leaf.pageSize,
                 flags: format.flags(leaf: entry, rule: leaf, grants: grants, reserved: wrong != 0))
@@ -136,11 +136,12 @@ public struct Translation: Sendable {
             translation.end(.reservedBits(level: number, bits: entry, mapping: nil))
             return translation
         }
-        let wrong = entry & level.tableReserved
+        let wrong = level.wrongTableBits(of: entry)
         guard wrong == 0 else {
             translation.end(.reservedBits(level: number, bits: wrong, mapping: nil))
             return translation
         }
+        grants &= format.grants(ofTable: entry, level: level)
         table = GPA(entry & level.tableAddressMask)
         number &-= 1
     }

@@ -38,16 +38,27 @@ extension PageTableFormat {
     /// - Parameters:
     ///   - maxPhysicalAddressBits: MAXPHYADDR (CPUID 0x80000008, EAX 7:0): address bits from there to 51 are reserved.
     ///   - noExecute: EFER.NXE; without it bit 63 is reserved.
-    public static func x86FourLevel(maxPhysicalAddressBits: Int = 52, noExecute: Bool = true) -> PageTableFormat {
-        x86(levels: 4, maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute)
+    ///   - gibibytePages: CPUID 0x80000001, EDX 26; without it PS is reserved at level 3 (SDM 3, 5.1.4).
+    public static func x86FourLevel(
+        maxPhysicalAddressBits: Int = 52, noExecute: Bool = true, gibibytePages: Bool = true
+    ) -> PageTableFormat {
+        x86(
+            levels: 4, maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute,
+            gibibytePages: gibibytePages)
     }
 
     /// 5-level paging: CR4.LA57 set, 57-bit addresses (SDM 3, 5.5).
-    public static func x86FiveLevel(maxPhysicalAddressBits: Int = 52, noExecute: Bool = true) -> PageTableFormat {
-        x86(levels: 5, maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute)
+    public static func x86FiveLevel(
+        maxPhysicalAddressBits: Int = 52, noExecute: Bool = true, gibibytePages: Bool = true
+    ) -> PageTableFormat {
+        x86(
+            levels: 5, maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute,
+            gibibytePages: gibibytePages)
     }
 
-    private static func x86(levels count: Int, maxPhysicalAddressBits: Int, noExecute: Bool) -> PageTableFormat {
+    private static func x86(
+        levels count: Int, maxPhysicalAddressBits: Int, noExecute: Bool, gibibytePages: Bool
+    ) -> PageTableFormat {
         let bits = UInt64(min(max(maxPhysicalAddressBits, 32), 52))
         // SDM 3, 5.1.4 and tables 5-14 to 5-20: bits 51:MAXPHYADDR are reserved in every entry.
         let reserved = X86Bit.address & ~((1 << bits) &- 1) | (noExecute ? 0 : X86Bit.executeDisable)
@@ -64,8 +75,8 @@ extension PageTableFormat {
             attributeTable: X86Bit.pat4K)
         var levels = [PageTableLevel(shift: 12, indexBits: 9, table: nil, leaf: page)]
         for level in 2...count {
-            // Bit 7 is reserved above level 3 (SDM 3, table 5-15): such an entry counts as one that refers to a table.
-            let canMap = level <= 3
+            // Bit 7 is reserved above (SDM 3, table 5-15): such an entry counts as one that refers to a table.
+            let canMap = level <= (gibibytePages ? 3 : 2)
             levels.append(
                 PageTableLevel(
                     shift: UInt8(12 + 9 * (level - 1)), indexBits: 9,
@@ -74,31 +85,38 @@ extension PageTableFormat {
                     tableReserved: reserved | (canMap ? 0 : X86Bit.pageSize),
                     leaf: canMap ? large(pageShift: UInt8(12 + 9 * (level - 1))) : nil))
         }
-        func set(_ bit: UInt64) -> EntryRule { EntryRule(mask: bit, value: bit) }
         return PageTableFormat(
             name: "\(count)-level", entrySize: 8, virtualBits: UInt8(12 + 9 * count), signExtended: true,
             presentMask: X86Bit.present, grantMask: X86Bit.writable | X86Bit.user, denyMask: X86Bit.executeDisable,
-            flagRules: [
-                FlagRule(.readable, .path, .always),
-                FlagRule(.writable, .path, set(X86Bit.writable)),
-                FlagRule(.user, .path, set(X86Bit.user)),
-                FlagRule(.executable, .path, set(X86Bit.executeDisable)),
-                FlagRule(.global, .leaf, set(X86Bit.global)),
-                FlagRule(.accessed, .leaf, set(X86Bit.accessed)),
-                FlagRule(.dirty, .leaf, set(X86Bit.dirty)),
-                FlagRule(.writeThrough, .leaf, set(X86Bit.writeThrough)),
-                FlagRule(.cacheDisable, .leaf, set(X86Bit.cacheDisable)),
-            ],
-            namedBits: [
-                NamedBit(X86Bit.present, "P"), NamedBit(X86Bit.writable, "RW"), NamedBit(X86Bit.user, "US"),
-                NamedBit(X86Bit.writeThrough, "PWT"), NamedBit(X86Bit.cacheDisable, "PCD"),
-                NamedBit(X86Bit.accessed, "A"), NamedBit(X86Bit.dirty, "D", leaf: true),
+            flagRules: x86FlagRules(executeDisable: true),
+            namedBits: x86NamedBits + [
                 NamedBit(X86Bit.pageSize, "PS", levels: 2...3, leaf: true),
-                NamedBit(X86Bit.pat4K, "PAT", levels: 1...1, leaf: true),
-                NamedBit(X86Bit.global, "G", leaf: true),
                 NamedBit(X86Bit.patLarge, "PAT", levels: 2...3, leaf: true),
-                NamedBit(X86Bit.executeDisable, "XD"),
+                NamedBit(X86Bit.protectionKey, "PK", leaf: true), NamedBit(X86Bit.executeDisable, "XD"),
             ],
             tableNames: ["PT", "PD", "PDPT", "PML4", "PML5"], levels: levels)
     }
+
+    /// What the bits that all x86 formats share mean; XD only where entries have 64 bits.
+    static func x86FlagRules(executeDisable: Bool) -> [FlagRule] {
+        [
+            FlagRule(.readable, .path, .always),
+            FlagRule(.writable, .path, .all(of: X86Bit.writable)),
+            FlagRule(.user, .path, .all(of: X86Bit.user)),
+            FlagRule(.executable, .path, executeDisable ? .all(of: X86Bit.executeDisable) : .always),
+            FlagRule(.global, .leaf, .all(of: X86Bit.global)),
+            FlagRule(.accessed, .leaf, .all(of: X86Bit.accessed)),
+            FlagRule(.dirty, .leaf, .all(of: X86Bit.dirty)),
+            FlagRule(.writeThrough, .leaf, .all(of: X86Bit.writeThrough)),
+            FlagRule(.cacheDisable, .leaf, .all(of: X86Bit.cacheDisable)),
+        ]
+    }
+
+    /// The names of those bits.
+    static let x86NamedBits = [
+        NamedBit(X86Bit.present, "P"), NamedBit(X86Bit.writable, "RW"), NamedBit(X86Bit.user, "US"),
+        NamedBit(X86Bit.writeThrough, "PWT"), NamedBit(X86Bit.cacheDisable, "PCD"),
+        NamedBit(X86Bit.accessed, "A"), NamedBit(X86Bit.dirty, "D", leaf: true),
+        NamedBit(X86Bit.pat4K, "PAT", levels: 1...1, leaf: true), NamedBit(X86Bit.global, "G", leaf: true),
+    ]
 }
