@@ -200,7 +200,7 @@ extension PageTableFormat {
             name: "ARMv7 short", entrySize: 4, virtualBits: 32 - split, signExtended: false, presentMask: ARMBit.kind,
             grantMask: ARMBit.domain, denyMask: ARMBit.tablePXN,
             flagRules: armFlagRules(domainAccess, accessFlag: accessFlag, hasPXN: privilegedExecuteNever),
-            namedBits: armNamedBits,
+            namedBits: armNamedBits, tableNames: ["second-level", "first-level"],
             levels: [
                 PageTableLevel(shift: 12, indexBits: 8, table: nil, leaf: small, otherLeaf: large),
                 PageTableLevel(

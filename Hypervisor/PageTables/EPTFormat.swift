@@ -111,7 +111,8 @@ extension PageTableFormat {
         return PageTableFormat(
             name: "EPT \(count)-level", entrySize: 8, virtualBits: UInt8(12 + 9 * count), signExtended: false,
             presentMask: permissions | userExecute, grantMask: permissions | userExecute, denyMask: 0,
-            flagRules: eptFlagRules(state), namedBits: eptNamedBits(state), levels: levels)
+            flagRules: eptFlagRules(state), namedBits: eptNamedBits(state),
+            tableNames: ["EPT PT", "EPT PD", "EPT PDPT", "EPT PML4", "EPT PML5"], levels: levels)
     }
 
     private static func eptFlagRules(_ state: EPTState) -> [FlagRule] {

@@ -24,6 +24,6 @@ extension PageTableFormat {
                 FlagRule(.writeThrough, .leaf, .all(of: X86Bit.writeThrough)),
                 FlagRule(.cacheDisable, .leaf, .all(of: X86Bit.cacheDisable)),
             ],
-            namedBits: host.namedBits, levels: host.levels)
+            namedBits: host.namedBits, tableNames: host.tableNames, levels: host.levels)
     }
 }

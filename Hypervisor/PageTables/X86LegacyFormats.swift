@@ -28,7 +28,7 @@ extension PageTableFormat {
         return PageTableFormat(
             name: "32-bit", entrySize: 4, virtualBits: 32, signExtended: false, presentMask: X86Bit.present,
             grantMask: X86Bit.writable | X86Bit.user, denyMask: 0, flagRules: x86FlagRules(executeDisable: false),
-            namedBits: x86NamedBits + names,
+            namedBits: x86NamedBits + names, tableNames: ["PT", "PD"],
             levels: [
                 PageTableLevel(shift: 12, indexBits: 10, table: nil, leaf: page),
                 PageTableLevel(
@@ -62,6 +62,7 @@ extension PageTableFormat {
             flagRules: x86FlagRules(executeDisable: true),
             namedBits: x86NamedBits + x86LargePageNames(levels: 2...2)
                 + [NamedBit(X86Bit.executeDisable, "XD", levels: 1...2)],
+            tableNames: ["PT", "PD", "PDPT"],
             levels: [
                 PageTableLevel(shift: 12, indexBits: 9, table: nil, leaf: page),
                 PageTableLevel(
