@@ -101,6 +101,10 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
+        .executableTarget(
+            name: "vitrine-bench-floor", path: "Tools/vitrine-bench-floor", linkerSettings: [.unsafeFlags(["-static"])]),
+        tool("vitrine-bench", ["SystemCalls", "JSON", "Targets", "GuestImages"]),
+
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
         tests("Options", ["Options"]),

@@ -10,8 +10,7 @@ public enum GuestImages {
     public static func folders() -> [String] {
         var folders: [String] = []
         if let named = getenv("VITRINE_IMAGES") { folders.append(String(cString: named)) }
-        guard let executable = executablePath() else { return folders }
-        let binaries = parent(of: executable)
+        guard let binaries = executableFolder() else { return folders }
         folders.append(parent(of: binaries) + "/share/vitrine")
         // .build/x86_64-unknown-linux-gnu/release/vitrine -> .build/plugins/outputs/PACKAGE/GuestImages/destination/PLUGIN
         let scratch = parent(of: parent(of: binaries))
@@ -31,12 +30,12 @@ public enum GuestImages {
         return nil
     }
 
-    /// The file this process runs, with symbolic links resolved.
-    private static func executablePath() -> String? {
+    /// The folder of the file this process runs, with symbolic links resolved; nil if /proc does not tell.
+    public static func executableFolder() -> String? {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink("/proc/self/exe", &buffer, buffer.count)
         guard count > 0 else { return nil }
-        return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return parent(of: String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self))
     }
 
     private static func parent(of path: String) -> String {

@@ -28,7 +28,8 @@ struct Child {
     /// Starts `words[0]`; standard input is /dev/null, standard error stays.
     init?(_ words: [String], quiet: Bool = false) {
         var pipes: [Int32] = [0, 0]
-        guard pipe2(&pipes, O_CLOEXEC) == 0 else { return nil }
+        guard pipe(&pipes) == 0 else { return nil }
+        for end in pipes { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -67,7 +68,8 @@ struct Child {
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
         return Run(
-            firstByte: first, whole: now() - started, status: status & 0x7f == 0 ? status >> 8 & 0xff : -1, output: bytes)
+            firstByte: first, whole: now() - started, status: status & 0x7f == 0 ? status >> 8 & 0xff : -1,
+            output: bytes)
     }
 }
 
