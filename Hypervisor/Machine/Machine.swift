@@ -1,61 +1,161 @@
 // A virtual machine: memory, vCPUs, devices, and the threads that run them.
+//
+//     control threads                          vCPU threads, one each
+//     start, pause, resume, reset, terminate   enter -> exit -> device, again and again
+//                |                                |
+//                +------ Core, behind a lock -----+
+//
+// Threads meet in `Core`. A control thread asks (park, run this, end) and kicks; a vCPU thread looks at what is asked
+// only when KVM_RUN returns for a kick. Nothing is locked, allocated or looked up on the way from an exit to its device
+// and back.
 
 import Addresses
 import GuestMemory
 import KVM
+import Layouts
+import Synchronization
+import SystemCalls
 
-/// A virtual machine. Every method may be called from any thread but a vCPU's.
+/// A virtual machine. Every method may be called from any thread but a vCPU's. `terminate` must be called in the end.
 public final class Machine: Sendable {
     /// What it was made of.
     public let configuration: MachineConfiguration
     /// The memory slots, with their host addresses in this process.
     public let slots: SlotTable
+    /// The guest's memory.
+    public let ram: GuestRAM
     /// COM1, the console.
-    public let console = SerialPort()
+    public let console: SerialPort
     /// COM2, the kernel's monitor.
-    public let monitorPort = SerialPort()
+    public let monitorPort: SerialPort
+    /// MAXPHYADDR as the guest sees it.
+    public let maxPhysicalAddressBits: Int
+
+    // Order matters at the end: vCPUs and VM go before the memory behind them.
+    let vcpus: [VCPU]
+    let virtualMachine: VirtualMachine
+    let ports: PortBus
+    let requests: RequestPort
+    let loader: Loader
+    let initialChips: VirtualMachine.ChipState
+    let initialVCPUs: [VCPUState]
+    let events: @Sendable (MachineEvent) -> Void
+    let core: Guarded<Core>
+    /// One control operation at a time.
+    let control = Mutex<Void>(())
+    let statistics: Mutex<[Statistics?]>
+    let unbackedReads = Atomic<UInt64>(0)
+    let unbackedWrites = Atomic<UInt64>(0)
 
     /// Makes a machine and loads its kernel; nothing runs yet.
+    ///
+    /// - Parameter events: called on vCPU threads; see `MachineEvent`.
     public init(
         _ configuration: MachineConfiguration, system: KVMSystem, events: @escaping @Sendable (MachineEvent) -> Void
     ) throws(MachineError) {
         self.configuration = configuration
-        throw .host("not there yet")
+        self.events = events
+        guard configuration.vcpus >= 1 else { throw .input("a guest needs at least 1 vCPU") }
+        let most = system.maxVCPUs
+        guard configuration.vcpus <= most else {
+            throw .input("\(configuration.vcpus) vCPUs are more than KVM allows on this host: \(most)")
+        }
+        do {
+            let cpuid = try system.supportedCPUID()
+            maxPhysicalAddressBits = cpuid.maxPhysicalAddressBits
+            let plan = try MemoryPlan(
+                layout: configuration.layout, memory: configuration.memory, addressBits: maxPhysicalAddressBits)
+            loader = try Loader(configuration, plan: plan)
+            let vm = try VirtualMachine(system)
+            virtualMachine = vm
+            ram = try GuestRAM(plan.ranges, hugePageSize: configuration.hugePages?.rawValue)
+            slots = ram.slots
+            for slot in slots.slots { try vm.setSlot(slot) }
+            try loader.load(into: ram)
+
+            let deadline = system.value(of: .deadlineTimer) > 0
+            var vcpus: [VCPU] = []
+            for number in 0..<configuration.vcpus {
+                let vcpu = try vm.makeVCPU(UInt32(number))
+                try vcpu.setCPUID(
+                    cpuid.forVCPU(UInt32(number), of: configuration.vcpus, deadlineTimer: deadline))
+                vcpus.append(vcpu)
+            }
+            self.vcpus = vcpus
+            try Machine.enter(loader.entry, vcpus[0])
+            initialChips = try vm.chipState()
+            var states: [VCPUState] = []
+            for vcpu in vcpus { states.append(try vcpu.state()) }
+            initialVCPUs = states
+
+            console = SerialPort { level in try? vm.setInterrupt(Contract.consoleIRQ, level) }
+            monitorPort = SerialPort { level in try? vm.setInterrupt(Contract.monitorIRQ, level) }
+            requests = RequestPort {
+                try? vm.setInterrupt(Contract.requestIRQ, true)
+                try? vm.setInterrupt(Contract.requestIRQ, false)
+            }
+            try HostThread.installKick()
+        } catch let error as MachineError {
+            throw error
+        } catch let error as KVMError {
+            throw .kvm(error)
+        } catch let error as GuestMemoryError {
+            if case .call(let errno) = error { throw .call(errno) }
+            throw .host(error.description)
+        } catch let error as Errno {
+            throw .call(error)
+        } catch {
+            throw .host("\(error)")
+        }
+        ports = PortBus()
+        ports.attach(console, at: Contract.consolePort, count: 8)
+        ports.attach(monitorPort, at: Contract.monitorPort, count: 8)
+        ports.attach(KeyboardReset(), at: Contract.keyboardPort, count: 1)
+        ports.attach(ResetControl(), at: Contract.resetPort, count: 1)
+        ports.attach(DebugExit(), at: Contract.debugExitPort, count: 1)
+        ports.attach(PowerControl(), at: Contract.powerPort, count: 1)
+        ports.attach(StagePort(), at: Contract.stagePort, count: 1)
+        ports.attach(PanicPort(), at: Contract.panicPort, count: 1)
+        ports.attach(ProgramPort(), at: Contract.programPort, count: 1)
+        ports.attach(SignaturePort(), at: Contract.signaturePort, count: 1)
+        ports.attach(requests, at: Contract.requestPort, count: 1)
+        statistics = Mutex(Array(repeating: nil, count: configuration.vcpus + 1))
+        core = Guarded(Core(vcpus: configuration.vcpus))
+    }
+
+    private static func enter(_ entry: KernelEntry, _ vcpu: VCPU) throws(KVMError) {
+        let registers = entry.registers(from: try vcpu.registers())
+        try vcpu.setSystemRegisters(registers)
+        try vcpu.setGeneralRegisters(registers)
     }
 
     /// The files behind the slots, in the order of `slots.slots`, reopened so that a writable map is refused.
-    public func readOnlyDescriptors() throws(MachineError) -> [SlotBacking] { [] }
-
-    /// Starts the vCPUs. With `stopAt` entry they stay parked.
-    public func start() throws(MachineError) {}
-    /// Parks every vCPU; returns when all are.
-    public func pause() {}
-    /// Lets the vCPUs go on.
-    public func resume() {}
-    /// Starts again from the first instruction: RAM zeroed, images loaded, devices as at first. Runs if it was running.
-    public func reset() throws(MachineError) {}
-    /// Asks the guest to power off (request port, IRQ 9). The guest may not listen.
-    public func requestPowerOff() {}
-    /// Ends the vCPUs and joins their threads. The memory stays until the machine is released.
-    public func terminate() {}
+    public func readOnlyDescriptors() throws(MachineError) -> [SlotBacking] {
+        do { return try ram.readOnlyBackings() } catch { throw .call(error) }
+    }
 
     /// Whether it runs.
-    public var state: MachineState { .prelaunch }
+    public var state: MachineState { core.withLock { $0.state } }
     /// The last stage reported since the start.
-    public var stage: Stage? { nil }
+    public var stage: Stage? { core.withLock { $0.stages.last?.stage } }
     /// The stages reported since the start, in order.
-    public var stages: [StageReport] { [] }
-    /// What nobody answered.
-    public var counters: MachineCounters { MachineCounters() }
-    /// Kernel thread ids of the vCPUs (gettid(2)), by number; empty before the start.
-    public var threadIDs: [Int32] { [] }
-
-    /// The registers of a vCPU, taken between two instructions.
-    public func registers(vcpu: Int) throws(MachineError) -> VCPURegisters { VCPURegisters() }
-    /// KVM's own translation of a virtual address on a vCPU; nil if it says not mapped.
-    public func translate(_ address: GVA, vcpu: Int) throws(MachineError) -> KVMTranslation? { nil }
-    /// KVM's statistics by name: of one vCPU, or of the VM.
-    public func statistics(vcpu: Int?) throws(MachineError) -> [(name: String, values: [UInt64])] { [] }
+    public var stages: [StageReport] { core.withLock { $0.stages } }
+    /// Kernel thread ids of the vCPUs (gettid(2)), by number; empty before the start and after the end.
+    public var threadIDs: [Int32] { core.withLock { $0.threads.map(\.id) } }
     /// The page tables as they were when a stage was reported.
-    public func snapshot(of stage: Stage) -> StageSnapshot? { nil }
+    public func snapshot(of stage: Stage) -> StageSnapshot? {
+        core.withLock { $0.snapshots.first { $0.stage == stage } }
+    }
+
+    /// What nobody answered.
+    public var counters: MachineCounters {
+        var counters = MachineCounters()
+        counters.unknownPortReads = ports.unknownReads.load(ordering: .relaxed)
+        counters.unknownPortWrites = ports.unknownWrites.load(ordering: .relaxed)
+        counters.unbackedReads = unbackedReads.load(ordering: .relaxed)
+        counters.unbackedWrites = unbackedWrites.load(ordering: .relaxed)
+        counters.protocolErrors = core.withLock { $0.protocolErrors }
+        counters.droppedSerialBytes = console.dropped &+ monitorPort.dropped
+        return counters
+    }
 }

@@ -46,4 +46,12 @@ extension FileDescriptor {
         }
         return done
     }
+
+    /// Up to `count` bytes from a place in the file; fewer where the file ends.
+    public func bytes(at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 16)
+        defer { buffer.deallocate() }
+        let size = try read(at: offset, into: buffer)
+        return Array(buffer[..<size])
+    }
 }

@@ -1,0 +1,137 @@
+// A VM: address space, interrupt controllers, timer.
+
+import Addresses
+import CSystem
+import GuestMemory
+import SystemCalls
+
+/// A virtual machine of KVM.
+public final class VirtualMachine: Sendable {
+    let descriptor: FileDescriptor
+    private let runAreaSize: UInt64
+
+    /// A VM without memory and vCPUs (KVM_CREATE_VM), with the kernel's interrupt controllers and timer.
+    ///
+    /// The three pages that KVM needs on some Intel processors, and the page tables for their real mode, lie below 4 GiB,
+    /// where there is never RAM.
+    public init(_ system: KVMSystem) throws(KVMError) {
+        runAreaSize = try system.runAreaSize()
+        do {
+            // A pending signal makes KVM_CREATE_VM return EINTR; systemCall tries again.
+            let result = try system.device.control(csystem_KVM_CREATE_VM, 0, name: "KVM_CREATE_VM")
+            descriptor = FileDescriptor(owning: Int32(truncatingIfNeeded: result))
+            try descriptor.control(csystem_KVM_SET_TSS_ADDR, 0xfffb_d000, name: "KVM_SET_TSS_ADDR")
+            var identityMap: UInt64 = 0xfffb_c000
+            try descriptor.control(
+                csystem_KVM_SET_IDENTITY_MAP_ADDR, &identityMap, name: "KVM_SET_IDENTITY_MAP_ADDR")
+            try descriptor.control(csystem_KVM_CREATE_IRQCHIP, name: "KVM_CREATE_IRQCHIP")
+            var pit = kvm_pit_config()
+            // The speaker port 0x61 is the kernel's as well.
+            pit.flags = UInt32(KVM_PIT_SPEAKER_DUMMY)
+            try descriptor.control(csystem_KVM_CREATE_PIT2, &pit, name: "KVM_CREATE_PIT2")
+        } catch { throw .call(error) }
+    }
+
+    /// Puts memory behind guest physical addresses (KVM_SET_USER_MEMORY_REGION). The memory must outlive the VM.
+    ///
+    /// - Parameter logDirtyPages: keep a log of the pages that are written, for `takeDirtyLog`.
+    public func setSlot(_ slot: MemorySlot, logDirtyPages: Bool = false) throws(KVMError) {
+        var region = kvm_userspace_memory_region()
+        region.slot = slot.id
+        region.flags = logDirtyPages ? UInt32(KVM_MEM_LOG_DIRTY_PAGES) : 0
+        region.guest_phys_addr = slot.guestPhysicalAddress.rawValue
+        region.memory_size = slot.size
+        region.userspace_addr = slot.userspaceAddress.rawValue
+        do {
+            try descriptor.control(
+                csystem_KVM_SET_USER_MEMORY_REGION, &region,
+                name: "KVM_SET_USER_MEMORY_REGION of slot \(slot.id) (\(slot.name)), \(slot.size) bytes")
+        } catch { throw .call(error) }
+    }
+
+    /// Takes away what is behind a slot's addresses.
+    public func removeSlot(_ id: UInt32) throws(KVMError) {
+        var region = kvm_userspace_memory_region()
+        region.slot = id
+        do {
+            try descriptor.control(
+                csystem_KVM_SET_USER_MEMORY_REGION, &region, name: "KVM_SET_USER_MEMORY_REGION, removing slot \(id)")
+        } catch { throw .call(error) }
+    }
+
+    /// The pages of a slot that were written since the last call (KVM_GET_DIRTY_LOG), a bit a page, the lowest first.
+    public func takeDirtyLog(_ slot: MemorySlot) throws(KVMError) -> [UInt64] {
+        // KVM writes whole 8-byte words.
+        var bitmap = [UInt64](repeating: 0, count: Int((slot.size / 4096 + 63) / 64))
+        let failure: Errno? = bitmap.withUnsafeMutableBytes { bytes in
+            var log = kvm_dirty_log()
+            log.slot = slot.id
+            log.dirty_bitmap = bytes.baseAddress
+            do throws(Errno) {
+                try descriptor.control(
+                    csystem_KVM_GET_DIRTY_LOG, &log, name: "KVM_GET_DIRTY_LOG of slot \(slot.id) (\(slot.name))")
+                return nil
+            } catch { return error }
+        }
+        if let failure { throw .call(failure) }
+        return bitmap
+    }
+
+    /// Sets the level of an interrupt line of the 8259A pair and the I/O APIC (KVM_IRQ_LINE).
+    public func setInterrupt(_ line: UInt32, _ level: Bool) throws(KVMError) {
+        var request = kvm_irq_level()
+        request.irq = line
+        request.level = level ? 1 : 0
+        do { try descriptor.control(csystem_KVM_IRQ_LINE, &request, name: "KVM_IRQ_LINE \(line)") } catch {
+            throw .call(error)
+        }
+    }
+
+    /// A new vCPU (KVM_CREATE_VCPU). It waits for INIT and SIPI unless its number is 0.
+    public func makeVCPU(_ number: UInt32) throws(KVMError) -> VCPU {
+        do {
+            let result = try descriptor.control(
+                csystem_KVM_CREATE_VCPU, UInt(number), name: "KVM_CREATE_VCPU \(number)")
+            let file = FileDescriptor(owning: Int32(truncatingIfNeeded: result))
+            let area = try MemoryMap(file, size: runAreaSize, writable: true)
+            return VCPU(number: number, descriptor: file, area: area)
+        } catch { throw .call(error) }
+    }
+
+    /// KVM's statistics of the VM.
+    public func statistics() throws(KVMError) -> Statistics { try Statistics(of: descriptor) }
+
+    /// The state of the interrupt controllers and the timer.
+    public struct ChipState: @unchecked Sendable {
+        var chips: [kvm_irqchip]
+        var timer: kvm_pit_state2
+    }
+
+    /// Reads the state of the 8259A pair, the I/O APIC and the timer.
+    public func chipState() throws(KVMError) -> ChipState {
+        do {
+            var chips: [kvm_irqchip] = []
+            for number in [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC] {
+                var chip = kvm_irqchip()
+                chip.chip_id = UInt32(bitPattern: number)
+                try descriptor.control(csystem_KVM_GET_IRQCHIP, &chip, name: "KVM_GET_IRQCHIP \(number)")
+                chips.append(chip)
+            }
+            var timer = kvm_pit_state2()
+            try descriptor.control(csystem_KVM_GET_PIT2, &timer, name: "KVM_GET_PIT2")
+            return ChipState(chips: chips, timer: timer)
+        } catch { throw .call(error) }
+    }
+
+    /// Puts that state back.
+    public func setChipState(_ state: ChipState) throws(KVMError) {
+        do {
+            for chip in state.chips {
+                var copy = chip
+                try descriptor.control(csystem_KVM_SET_IRQCHIP, &copy, name: "KVM_SET_IRQCHIP \(chip.chip_id)")
+            }
+            var timer = state.timer
+            try descriptor.control(csystem_KVM_SET_PIT2, &timer, name: "KVM_SET_PIT2")
+        } catch { throw .call(error) }
+    }
+}

@@ -1,0 +1,48 @@
+// Finds guests that halted for good: with the interrupt controllers in the kernel, HLT never comes back from KVM_RUN.
+//
+// Once a second the statistic `blocking` of each vCPU is read, which costs no guest anything. Only if all of them block
+// are they asked, one kick each, whether an interrupt could still wake them.
+
+import KVM
+import SystemCalls
+
+extension Machine {
+    /// The watch's thread.
+    func watchForHalt() {
+        while true {
+            let look: Bool? = core.wait(nanoseconds: 1_000_000_000) { $0.terminate ? false : nil }
+            if look == false { return }
+            let running = core.withLock { $0.state == .running && !$0.haltTold && !$0.terminate }
+            guard running, allBlocked(), allHaltedForever() else { continue }
+            let tell = core.update { core in
+                guard core.state == .running, !core.haltTold else { return false }
+                core.haltTold = true
+                return true
+            }
+            if tell { events(.haltedForever) }
+        }
+    }
+
+    /// Whether every vCPU waits in the kernel; true as well where KVM does not say.
+    private func allBlocked() -> Bool {
+        vcpus.indices.allSatisfy { index in vcpuStatistics(index)?.value("blocking") != 0 }
+    }
+
+    /// Whether no vCPU can be woken: halted with interrupts off, or never started. At least one is halted.
+    private func allHaltedForever() -> Bool {
+        var halted = 0
+        for index in vcpus.indices {
+            let state = try? onVCPU(index) { vcpu throws(KVMError) in
+                (activity: try vcpu.activity(), flags: try vcpu.registers().rflags)
+            }
+            guard let state else { return false }
+            switch state.activity {
+            // Bit 9 of RFLAGS is IF.
+            case .halted where state.flags & 0x200 == 0: halted += 1
+            case .uninitialized: break
+            default: return false
+            }
+        }
+        return halted > 0
+    }
+}
