@@ -1,8 +1,10 @@
 // What control threads ask of a machine.
 
 import Addresses
+import GuestMemory
 import KVM
 import Layouts
+import Synchronization
 import SystemCalls
 
 extension Machine {

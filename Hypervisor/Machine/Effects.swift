@@ -2,6 +2,7 @@
 
 import KVM
 import Layouts
+import Synchronization
 import SystemCalls
 
 extension Machine {

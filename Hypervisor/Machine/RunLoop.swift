@@ -1,7 +1,7 @@
 // A vCPU's thread: run the guest, answer its exits.
 
-import GuestMemory
 import KVM
+import Synchronization
 import SystemCalls
 
 extension Machine {
@@ -27,20 +27,21 @@ extension Machine {
         vcpu.clearExitRequest()
         enum Next { case job(@Sendable (VCPU) -> Void), run, end }
         while true {
-            let (first, parkNow) = core.withLock { core in
-                (core.park && !core.workers[index].parked, core.park)
-            }
-            if first { core.update { $0.workers[index].parked = true } }
-            _ = parkNow
             let next: Next = core.wait { core in
-                if !core.workers[index].jobs.isEmpty { return .job(core.workers[index].jobs.removeFirst()) }
-                if core.terminate { return .end }
-                if core.park {
-                    // Without this waiters for `allParked` would not see it.
-                    return core.workers[index].parked ? nil : .some(.job({ _ in }))
+                if !core.workers[index].jobs.isEmpty {
+                    core.workers[index].parked = false
+                    return .job(core.workers[index].jobs.removeFirst())
                 }
-                core.workers[index].parked = false
-                return .run
+                if core.terminate { return .end }
+                guard core.park else {
+                    core.workers[index].parked = false
+                    return .run
+                }
+                if !core.workers[index].parked {
+                    core.workers[index].parked = true
+                    self.core.notifyAll()
+                }
+                return nil
             }
             switch next {
             case .job(let job): job(vcpu)
@@ -107,32 +108,28 @@ extension Machine {
         switch exit {
         case .shutdown:
             let report = crashReport("triple fault: the processor shut down", vcpu)
-            crash(vcpu, .tripleFault(report))
+            finish(.crashed, .tripleFault(report))
         case .internalError(1):
-            crash(vcpu, .emulationFailure(emulationReport(vcpu)))
+            finish(.crashed, .emulationFailure(emulationReport(vcpu)))
         case .internalError(let suberror):
             let data = vcpu.internalErrorData.map { "0x" + String($0, radix: 16) }.joined(separator: " ")
-            crash(vcpu, .failure("vCPU \(number): KVM internal error \(suberror), data \(data)"))
+            finish(.crashed, .failure("vCPU \(number): KVM internal error \(suberror), data \(data)"))
         case .failEntry(let reason, let cpu):
-            crash(
-                vcpu,
+            finish(
+                .crashed,
                 .failure(
                     "vCPU \(number): the processor refused to enter the guest, reason 0x\(String(reason, radix: 16)), "
                         + "host CPU \(cpu)"))
         case .failed(let code):
-            crash(vcpu, .failure("vCPU \(number): KVM_RUN: \(Errno.text(code))"))
+            finish(.crashed, .failure("vCPU \(number): KVM_RUN: \(Errno.text(code))"))
         case .systemEvent(1): finish(.shutdown, .shutdown)
         case .systemEvent(2): requestReset()
         case .halt, .debug, .interrupted, .io, .mmio: return true
         case .systemEvent(let type):
-            crash(vcpu, .failure("vCPU \(number): the guest raised the system event \(type)"))
+            finish(.crashed, .failure("vCPU \(number): the guest raised the system event \(type)"))
         case .unknown(let reason):
-            crash(vcpu, .failure("vCPU \(number): KVM returned for the unknown reason \(reason)"))
+            finish(.crashed, .failure("vCPU \(number): KVM returned for the unknown reason \(reason)"))
         }
         return false
-    }
-
-    private func crash(_ vcpu: VCPU, _ event: MachineEvent) {
-        finish(.crashed, event)
     }
 }

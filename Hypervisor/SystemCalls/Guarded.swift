@@ -49,6 +49,9 @@ public final class Guarded<State>: @unchecked Sendable {
         return body(&state)
     }
 
+    /// Wakes every waiting thread; for a `wait` that changed the value.
+    public func notifyAll() { pthread_cond_broadcast(condition) }
+
     /// Runs `body` again after every `update`, until it gives something.
     public func wait<Result>(_ body: (inout State) -> Result?) -> Result {
         pthread_mutex_lock(mutex)

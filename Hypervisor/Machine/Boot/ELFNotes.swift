@@ -34,6 +34,7 @@ struct ELFNotes: Sequence, IteratorProtocol {
     mutating func next() -> ELFNote? {
         guard bytes.count - position >= 12 else { return nil }
         let start = position
+        let bytes = bytes
         let field = { (offset: Int) in
             bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: start + offset, as: UInt32.self) }
         }
