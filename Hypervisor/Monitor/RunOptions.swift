@@ -62,6 +62,23 @@ public struct RunOptions: Sendable {
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
     ]
 
+    /// Parses the words of a command line.
+    public init(words: [String]) throws(MonitorError) {
+        var arguments: Arguments
+        do throws(UsageError) {
+            arguments = try Arguments(words, known: RunOptions.descriptions)
+        } catch {
+            throw .usage(error.description)
+        }
+        try self.init(&arguments)
+    }
+
+    /// The descriptor of `--ready-fd N`, found even if the rest of the line is wrong.
+    public static func readyDescriptor(in words: [String]) -> Int32? {
+        guard let index = words.firstIndex(of: "--ready-fd"), index + 1 < words.count else { return nil }
+        return Int32(words[index + 1])
+    }
+
     /// Reads and checks the options; files are looked at when the machine is made.
     public init(_ arguments: inout Arguments) throws(MonitorError) {
         do throws(UsageError) {
