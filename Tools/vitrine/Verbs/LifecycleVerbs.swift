@@ -104,7 +104,7 @@ enum LifecycleVerbs {
     }
 
     static let exec = Verb(
-        name: "exec", summary: "run a command of the guest kernel's own monitor", usage: "TARGET COMMAND...",
+        name: "exec", summary: "run a command of the guest kernel's own monitor", usage: "[options] TARGET COMMAND...",
         details: """
             The kernel's answer is printed as it is, lines of key=value; `vitrine exec TARGET help` lists its commands.
             Options come before TARGET. Status 1: the kernel answered with an error.
