@@ -123,8 +123,8 @@ public final class GuestMonitor {
             return
         }
         if list[0].revents != 0 { queue.wake.clear() }
-        if list[1].revents != 0, let signal = signals?.next() {
-            end(status: 0, reason: signal == SIGINT ? "host-signal" : "host-signal", guest: false)
+        if list[1].revents != 0, signals?.next() != nil {
+            end(status: 0, reason: "host-signal", guest: false)
             return
         }
         handleEvents()

@@ -23,6 +23,8 @@ public enum ConsoleChoice: Equatable, Sendable {
 public struct RunOptions: Sendable {
     /// The guest's name.
     public var name: String
+    /// Whether the name was given; it is made up otherwise.
+    public var wasNamed: Bool
     /// What the machine is made of.
     public var machine: MachineConfiguration
     /// Where the console goes.
@@ -31,10 +33,15 @@ public struct RunOptions: Sendable {
     public var isDetached: Bool
     /// With `isDetached`: wait up to that many seconds for stage ready (or the one of `--stop-at`).
     public var waitReady: Double?
+    /// `waitReady` as it was given.
+    public var waitText: String
     /// Whether a guest that panicked or crashed stays for inspection.
     public var keepsCrashed: Bool
     /// A descriptor that gets the result of the start: `ok`, or the exit status, a blank and a message.
     public var readyDescriptor: Int32?
+
+    /// The name of the boot stage at which the guest is to be held, if any.
+    public var stopStage: String? { machine.stopAt?.rawValue }
 
     /// The layouts there are, the default first.
     public static let layouts = ["osv"]
@@ -62,6 +69,23 @@ public struct RunOptions: Sendable {
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
     ]
 
+    /// Parses the words of a command line.
+    public init(words: [String]) throws(MonitorError) {
+        var arguments: Arguments
+        do throws(UsageError) {
+            arguments = try Arguments(words, known: RunOptions.descriptions)
+        } catch {
+            throw .usage(error.description)
+        }
+        try self.init(&arguments)
+    }
+
+    /// The descriptor of `--ready-fd N`, found even if the rest of the line is wrong.
+    public static func readyDescriptor(in words: [String]) -> Int32? {
+        guard let index = words.firstIndex(of: "--ready-fd"), index + 1 < words.count else { return nil }
+        return Int32(words[index + 1])
+    }
+
     /// Reads and checks the options; files are looked at when the machine is made.
     public init(_ arguments: inout Arguments) throws(MonitorError) {
         do throws(UsageError) {
@@ -69,6 +93,7 @@ public struct RunOptions: Sendable {
             for name in ["gdb", "core-on-panic", "seed"] where arguments.flag(name) {
                 throw UsageError("--\(name) is not available in this version")
             }
+            wasNamed = arguments.flag("name")
             name = arguments.value("name") ?? "guest-\(getpid())"
             let layout = arguments.value("layout") ?? RunOptions.layouts[0]
             guard RunOptions.layouts.contains(layout) else {
@@ -92,6 +117,7 @@ public struct RunOptions: Sendable {
             keepsCrashed = isDetached || arguments.flag("keep")
             console = try RunOptions.console(arguments, isDetached: isDetached)
             waitReady = try RunOptions.seconds("wait-ready", arguments)
+            waitText = arguments.value("wait-ready") ?? ""
             if waitReady != nil && !isDetached { throw UsageError("--wait-ready needs --detach") }
             readyDescriptor = try arguments.number("ready-fd", in: 0...65535).map { Int32($0) }
         } catch {

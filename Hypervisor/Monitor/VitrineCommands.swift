@@ -1,6 +1,7 @@
 // The commands that are ours: registers, memory, stages, console, the kernel's monitor.
 
 import Addresses
+import Glibc
 import GuestMemory
 import JSON
 import KVM

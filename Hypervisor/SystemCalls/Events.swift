@@ -29,7 +29,7 @@ public final class EventCounter: Sendable {
 }
 
 /// Signals that arrive as something to read (signalfd(2)).
-public struct SignalReader: ~Copyable, Sendable {
+public final class SignalReader: Sendable {
     /// The descriptor; readable while a signal is pending.
     public let descriptor: FileDescriptor
 

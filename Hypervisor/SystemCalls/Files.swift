@@ -78,6 +78,14 @@ public enum Files {
         }
     }
 
+    /// Where a symbolic link points (readlink(2)), or nil if it is none.
+    public static func link(_ path: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink(path, &buffer, buffer.count)
+        guard count > 0 else { return nil }
+        return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// The names in a folder but `.` and `..`, sorted.
     public static func names(in folder: String) throws(Errno) -> [String] {
         guard let stream = opendir(folder) else { throw Errno(errno, "opendir \(folder)") }

@@ -35,7 +35,12 @@ public final class QMPClient: Sendable {
         var received: [UInt8] = []
         /// Where the search for the next line end goes on.
         var searched = 0
-        var descriptors: [SharedDescriptor] = []
+        /// How many bytes were taken out of `received` so far.
+        var base = 0
+        /// Descriptors that came, with the offset in the stream of the line they belong to.
+        var descriptors: [(line: Int, descriptor: SharedDescriptor)] = []
+        /// Those of the line that was taken last.
+        var current: [SharedDescriptor] = []
         var events: [QMPEvent] = []
         var nextID = 1
         var isNegotiated = false
@@ -134,8 +139,7 @@ public final class QMPClient: Sendable {
                     keepEvent(message, &state)
                     continue
                 }
-                let descriptors = state.descriptors
-                state.descriptors = []
+                let descriptors = state.current
                 // An error without an id answers what the server could not read; it is ours all the same.
                 guard message["id"]?.int == id || message["id"] == nil else {
                     throw .badAnswer("a reply to command \(message["id"]?.encoded ?? "") instead of \(id)")
@@ -217,7 +221,11 @@ public final class QMPClient: Sendable {
                 } catch {
                     throw .badAnswer(error.description)
                 }
-                state.received.removeSubrange(...end)
+                let size = state.received.distance(from: state.received.startIndex, to: end) + 1
+                state.current = state.descriptors.filter { $0.line < state.base + size }.map(\.descriptor)
+                state.descriptors.removeAll { $0.line < state.base + size }
+                state.base += size
+                state.received.removeFirst(size)
                 state.searched = 0
                 return parsed
             }
@@ -234,9 +242,12 @@ public final class QMPClient: Sendable {
         defer { buffer.deallocate() }
         do throws(Errno) {
             guard let (count, descriptors) = try UnixSocket.receive(socket, into: buffer) else { return false }
-            for number in descriptors { state.descriptors.append(SharedDescriptor(FileDescriptor(owning: number))) }
+            let arrived = descriptors.map { SharedDescriptor(FileDescriptor(owning: $0)) }
             guard count > 0 else { throw Errno(ECONNRESET, "recvmsg") }
             state.received.append(contentsOf: buffer[..<count])
+            // The kernel ends a read with the piece that carries descriptors, so they belong to the last line begun.
+            let previous = state.received.dropLast().lastIndex(of: 10).map { $0 + 1 } ?? 0
+            state.descriptors += arrived.map { (state.base + previous, $0) }
             return true
         } catch {
             throw error.code == ECONNRESET || error.code == EPIPE ? .wentAway(name) : .call(error)

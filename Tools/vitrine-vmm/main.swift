@@ -2,7 +2,6 @@
 
 import Glibc
 import Monitor
-import Options
 import SystemCalls
 
 signal(SIGPIPE, SIG_IGN)
@@ -14,23 +13,14 @@ func tell(_ descriptor: Int32?, _ message: String) {
     try? file.writeAll(Array(message.utf8))
 }
 
-var words = Array(CommandLine.arguments.dropFirst())
+let words = Array(CommandLine.arguments.dropFirst())
 if words.contains("--help") || words.contains("--version") {
     print("vitrine-vmm 0.1.0: runs one guest. Its options are those of 'vitrine run' (see vitrine run --help).")
     exit(0)
 }
-var readyDescriptor: Int32?
+let readyDescriptor = RunOptions.readyDescriptor(in: words)
 do throws(MonitorError) {
-    let options: RunOptions
-    do throws(UsageError) {
-        var arguments = try Arguments(words, known: RunOptions.descriptions)
-        readyDescriptor = try arguments.number("ready-fd", in: 0...65535).map { Int32($0) }
-        options = try RunOptions(&arguments)
-    } catch let error as MonitorError {
-        throw error
-    } catch {
-        throw MonitorError.usage("\(error)")
-    }
+    let options = try RunOptions(words: words)
     if options.isDetached { setsid() }
     let monitor = try GuestMonitor(options)
     tell(readyDescriptor, "ok\n")

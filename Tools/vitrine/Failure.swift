@@ -1,6 +1,7 @@
 // The one place where an error becomes an exit status.
 
 import GuestFolders
+import Monitor
 import Options
 import SystemCalls
 import Targets
@@ -20,6 +21,8 @@ struct Failure {
         case is ClosedPipe: self.init(.success, nil)
         case let error as TargetError: self.init(Failure.status(of: error), error.description)
         case let error as GuestFolderError: self.init(Failure.status(of: error), error.description)
+        case let error as MonitorError:
+            self.init(ExitStatus(rawValue: error.exitStatus) ?? .unable, error.description)
         case let error as Errno: self.init(.unable, error.description)
         default: self.init(.unable, "\(error)")
         }

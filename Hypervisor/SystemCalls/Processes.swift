@@ -1,0 +1,105 @@
+// Other programs: replacing this one, and starting one beside it.
+
+import CSystem
+import Glibc
+
+/// A process that this one started.
+public struct ChildProcess: Sendable {
+    /// Its process id.
+    public let pid: Int32
+
+    /// Starts a program (posix_spawn(3)) with standard input, output and error at /dev/null, and `kept` under its own number.
+    ///
+    /// - Parameters:
+    ///   - path: the program's file.
+    ///   - arguments: its arguments, the name it is called by first.
+    ///   - kept: a descriptor the program inherits besides.
+    public init(path: String, arguments: [String], keeping kept: borrowing FileDescriptor) throws(Errno) {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        // dup2 onto itself clears close-on-exec (posix_spawn(3)).
+        posix_spawn_file_actions_adddup2(&actions, kept.rawValue, kept.rawValue)
+        // Signals that this process ignores would be ignored by the program as well.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var defaults = sigset_t()
+        sigemptyset(&defaults)
+        sigaddset(&defaults, SIGPIPE)
+        posix_spawnattr_setsigdefault(&attributes, &defaults)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
+        var pid: pid_t = 0
+        let result = ChildProcess.withCStrings(arguments) {
+            posix_spawn(&pid, path, &actions, &attributes, $0, environ)
+        }
+        guard result == 0 else { throw Errno(result, "start \(path)") }
+        self.pid = pid
+    }
+
+    /// Waits for its end (waitpid(2)): the exit status, or the signal that ended it.
+    public func wait() throws(Errno) -> (status: Int32?, signal: Int32?) {
+        var raw: Int32 = 0
+        let pid = pid
+        try systemCall("waitpid \(pid)") { Files.checked(waitpid(pid, &raw, 0)) }
+        let signal = raw & 0x7f
+        return signal == 0 ? (raw >> 8 & 0xff, nil) : (nil, signal)
+    }
+
+    /// Becomes another program (execv(2)); returns only if that fails.
+    public static func become(path: String, arguments: [String]) -> Errno {
+        _ = Glibc.signal(SIGPIPE, SIG_DFL)
+        _ = withCStrings(arguments) { execv(path, $0) }
+        return Errno(errno, "start \(path)")
+    }
+
+    /// Sends a signal to a process (kill(2)).
+    ///
+    /// - Returns: false if there is no such process.
+    public static func signal(_ pid: Int32, _ number: Int32) throws(Errno) -> Bool {
+        do throws(Errno) {
+            try systemCall("kill \(pid)") { Files.checked(kill(pid, number)) }
+            return true
+        } catch {
+            if error.code == ESRCH { return false }
+            throw error
+        }
+    }
+
+    private static func withCStrings<R>(
+        _ texts: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
+    ) -> R {
+        let pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: texts.count + 1)
+        for (index, text) in texts.enumerated() { pointers[index] = strdup(text) }
+        pointers[texts.count] = nil
+        defer {
+            for index in texts.indices { free(pointers[index]) }
+            pointers.deallocate()
+        }
+        return body(UnsafePointer(pointers))
+    }
+}
+
+/// Two ends of a pipe (pipe2(2)), both close-on-exec.
+@frozen public struct Pipe: ~Copyable {
+    /// What was written comes out here.
+    public let reading: FileDescriptor
+    /// What is to be read goes in here.
+    public let writing: FileDescriptor
+
+    /// A new pipe.
+    public init() throws(Errno) {
+        var ends: [Int32] = [-1, -1]
+        try systemCall("pipe") { Files.checked(pipe(&ends)) }
+        // No thread of a command starts a program in between.
+        for end in ends { _ = csystem_fcntl(end, F_SETFD, Int(FD_CLOEXEC)) }
+        reading = FileDescriptor(owning: ends[0])
+        writing = FileDescriptor(owning: ends[1])
+    }
+
+    /// Closes the writing end and gives the reading one away.
+    public consuming func takeReading() -> FileDescriptor { reading }
+}

@@ -1,0 +1,88 @@
+import Glibc
+import GuestMemory
+import JSON
+import SystemCalls
+import Synchronization
+
+/// The other end of a control socket, which says what a test tells it to: what no real monitor would say.
+final class FakeMonitor: Sendable {
+    let folder: String
+    var path: String { folder + "/qmp.sock" }
+    private let thread: Mutex<pthread_t?> = Mutex(nil)
+
+    /// A connection as the fake sees it.
+    final class Connection {
+        let socket: FileDescriptor
+        private var received: [UInt8] = []
+
+        init(_ socket: consuming FileDescriptor) { self.socket = socket }
+
+        /// The next request, or nil when the client has closed.
+        func next() -> JSON? {
+            while true {
+                if let end = received.firstIndex(of: 10) {
+                    let line = Array(received[..<end])
+                    received.removeSubrange(...end)
+                    return try? JSON.parse(line)
+                }
+                var list = [pollfd(fd: socket.rawValue, events: Int16(POLLIN), revents: 0)]
+                guard poll(&list, 1, 5000) > 0 else { return nil }
+                var buffer = [UInt8](repeating: 0, count: 4096)
+                let count = read(socket.rawValue, &buffer, buffer.count)
+                guard count > 0 else { return nil }
+                received += buffer[..<count]
+            }
+        }
+
+        /// Says a line as it is.
+        func say(_ line: String, _ descriptors: [Int32] = []) {
+            let bytes = Array((line + "\n").utf8)
+            _ = try? bytes.withUnsafeBytes { try UnixSocket.send(socket, $0, descriptors: descriptors) }
+        }
+
+        /// Answers the request.
+        func answer(_ request: JSON, _ value: JSON, _ descriptors: [Int32] = []) {
+            say(
+                JSON.object([JSONMember("return", value), JSONMember("id", request["id"] ?? .null)]).encoded,
+                descriptors)
+        }
+    }
+
+    /// Serves one connection with `script`; negotiation is done before.
+    init(_ script: @escaping @Sendable (Connection) -> Void) throws {
+        var template = Array("/tmp/vitrine-fake-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw Errno(errno, "mkdtemp") }
+        folder = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let listener = SharedDescriptor(try UnixSocket.listen(at: folder + "/qmp.sock"))
+        let work = Work {
+            var list = [pollfd(fd: listener.rawValue, events: Int16(POLLIN), revents: 0)]
+            guard poll(&list, 1, 5000) > 0, let socket = try? UnixSocket.accept(listener.descriptor) else { return }
+            let connection = Connection(socket)
+            connection.say(#"{"QMP":{"version":{},"capabilities":[]}}"#)
+            guard let request = connection.next() else { return }
+            connection.answer(request, [:])
+            script(connection)
+        }
+        var started: pthread_t = 0
+        let raw = Unmanaged.passRetained(work).toOpaque()
+        pthread_create(
+            &started, nil,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body()
+                return nil
+            }, raw)
+        thread.withLock { $0 = started }
+    }
+
+    deinit {
+        if let thread = thread.withLock({ $0 }) { pthread_join(thread, nil) }
+        unlink(folder + "/qmp.sock")
+        rmdir(folder)
+    }
+
+    private final class Work: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+}
