@@ -53,10 +53,14 @@ enum MonitorServer {
             guard let byte = MonitorInput.next() else { Kernel.powerOff() }
             if byte == 0x0a {
                 var out = TextWriter(.monitor)
-                if let error = line.isTooLong ? "line longer than 255 bytes" : MonitorCommands.run(&line, &out) {
-                    out.text("error: ")
-                    out.text(error)
-                    out.newline()
+                let error = line.isTooLong ? "line longer than 255 bytes" : MonitorCommands.run(&line, &out)
+                if let error {
+                    // An empty text: the command has written its error line, with numbers in it.
+                    if error.utf8CodeUnitCount > 0 {
+                        out.text("error: ")
+                        out.text(error)
+                        out.newline()
+                    }
                 } else {
                     out.text("ok\n")
                 }
