@@ -70,8 +70,8 @@ enum LocalAPIC {
     /// Software enable; the first processor takes the 8259A's interrupts at LINT0.
     static func enable(extINT: Bool) {
         write(0x80, 0)  // TPR
+        write(0xf0, 0x100 | UInt32(Vector.spurious))  // first: while it is disabled the LVT cannot be unmasked
         write(0x350, extINT ? 0x700 : 0x1_0000)  // LINT0: ExtINT, or masked
-        write(0xf0, 0x100 | UInt32(Vector.spurious))
     }
 
     static func end() { write(0xb0, 0) }

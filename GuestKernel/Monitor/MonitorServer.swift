@@ -53,8 +53,9 @@ enum MonitorServer {
             guard let byte = MonitorInput.next() else { Kernel.powerOff() }
             if byte == 0x0a {
                 var out = TextWriter(.monitor)
-                if let error = line.isTooLong ? "line longer than 255 bytes" : MonitorCommands.run(&line, &out) {
-                    // An error with numbers in it was written by the command itself.
+                let error = line.isTooLong ? "line longer than 255 bytes" : MonitorCommands.run(&line, &out)
+                if let error {
+                    // An empty text: the command has written its error line, with numbers in it.
                     if error.utf8CodeUnitCount > 0 {
                         out.text("error: ")
                         out.text(error)
