@@ -69,6 +69,8 @@ enum LocalAPIC {
 
     /// Software enable; the first processor takes the 8259A's interrupts at LINT0.
     static func enable(extINT: Bool) {
+        // While it is disabled by software every LVT entry stays masked (SDM volume 3, section 11.4.7.2).
+        write(0xf0, 0x100 | UInt32(Vector.spurious))
         write(0x80, 0)  // TPR
         write(0xf0, 0x100 | UInt32(Vector.spurious))  // first: while it is disabled the LVT cannot be unmasked
         write(0x350, extINT ? 0x700 : 0x1_0000)  // LINT0: ExtINT, or masked

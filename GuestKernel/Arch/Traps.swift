@@ -72,15 +72,16 @@ enum Interrupts {
 enum Exceptions {
     private static var pageFault: UInt64 { 14 }
     private static var doubleFault: UInt64 { 8 }
-    /// What `syscall` looks like on a host whose ring 0 is emulated: a fetch from LSTAR by ring 3, present, refused.
-    private static var syscallFault: UInt64 { 0x1d }
+    /// What `syscall` looks like on a host whose ring 0 is emulated: a fetch from LSTAR by ring 3. Whether the page counts
+    /// as present (0x1d) or not (0x14) depends on what the host's shadow tables hold.
+    private static var syscallFault: UInt64 { 0x14 }
 
     static func handle(_ frame: TrapFrame) {
         let vector = frame.pointee.vector
         let isUser = frame.pointee.cs & 3 == 3
         let address = vector == pageFault ? read_cr2() : 0
         if vector == pageFault {
-            if isUser && frame.pointee.rip == SystemCall.entry && frame.pointee.error == syscallFault {
+            if isUser && frame.pointee.rip == SystemCall.entry && frame.pointee.error & syscallFault == syscallFault {
                 frame.pointee.rip = frame.pointee.rcx
                 frame.pointee.rflags = (frame.pointee.r11 & 0xcd5) | 0x202
                 frame.pointee.cs = 0x2b

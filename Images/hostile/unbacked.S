@@ -11,6 +11,7 @@
 .endm
         GUEST
         READY
+        xorl    %ebx, %ebx              /* wrong reads */
         movq    $-1, %rax
         movb    $1, NOWHERE
         movw    $2, NOWHERE + 0xfff
