@@ -23,6 +23,7 @@ public func tableChanges(
     var checked = 0
     var examples: [GPA] = []
     let mask = ~format.volatileMask
+    memory.refresh()
     for table in summary.tables where table.checksum != 0 {
         checked += 1
         let level = format.levels[table.level - 1]
