@@ -61,6 +61,8 @@ let package = Package(
         module("Layouts", ["Addresses"]),
         module("GuestMemory", ["Addresses", "SystemCalls"]),
 
+        module("Cores", ["Addresses", "SystemCalls", "GuestMemory"]),
+
         // Engine: what page tables mean.
         module("PageTables", ["Addresses", "GuestMemory"]),
 
@@ -113,6 +115,7 @@ let package = Package(
         tests("Layouts", ["Addresses", "Layouts"]),
         tests("Processes", ["Processes"]),
         tests("GuestMemory", ["Addresses", "SystemCalls", "GuestMemory"]),
+        tests("Cores", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "Cores"]),
         tests("PageTables", ["Addresses", "GuestMemory", "PageTables"]),
         tests("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "PageTables"]),
         tests(

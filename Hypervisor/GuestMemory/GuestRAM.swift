@@ -106,7 +106,8 @@ public final class GuestRAM: PhysicalMemory, Sendable {
         }
         for group in groups {
             let size = group.reduce(0) { $0 &+ $1.size }
-            guard let first = group.first, size != 0, size & (pageSize - 1) == 0, first.start.isAligned(to: pageSize) else {
+            guard let first = group.first, size != 0, size & (pageSize - 1) == 0, first.start.isAligned(to: pageSize)
+            else {
                 let start = group.first?.start.hex ?? "0x0"
                 throw .size("RAM at \(start), \(formatSize(size)): not in multiples of \(formatSize(pageSize))")
             }

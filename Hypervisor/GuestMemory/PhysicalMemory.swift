@@ -12,9 +12,15 @@ public protocol PhysicalMemory {
 
     /// Copies `buffer.count` bytes from `address` on; false if any of them is not RAM.
     func read(_ address: GPA, into buffer: UnsafeMutableRawBufferPointer) -> Bool
+
+    /// Forgets copies of pages, if this is a reader that makes some: what is read next is what the memory holds then.
+    func refresh()
 }
 
 extension PhysicalMemory {
+    /// Nothing is copied, so nothing is forgotten.
+    public func refresh() {}
+
     /// Copies page by page.
     public func read(_ address: GPA, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
         var done = 0

@@ -53,7 +53,7 @@ extension Walker {
             {
                 consumer.run(run)
             }
-            if current.run.pageCount == 1 && isPresent && entry & rule.reserved != 0 {
+            if current.run.pageCount == 1 && isPresent && rule.wrongBits(of: entry) != 0 {
                 report(
                     WalkFinding(
                         kind: .reservedBits, level: 1, at: at &+ UInt64(place &* 8), value: entry, va: GVA(va)))

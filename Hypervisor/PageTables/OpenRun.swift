@@ -20,6 +20,7 @@ import Addresses
     @usableFromInline var cachedBits: UInt64 = .max
     @usableFromInline var cachedGrants: UInt64 = .max
     @usableFromInline var cachedShift: UInt8 = 0
+    @usableFromInline var cachedKind: UInt8 = 0
     @usableFromInline var cachedFlags: PageFlags = []
 
     @usableFromInline var repetition: RepeatedTable?
@@ -49,13 +50,14 @@ import Addresses
 
     /// Adds a leaf: to the run if it continues it, else to a new one.
     ///
+    /// - Parameter offset: how far into the page that the entry names the leaf begins, for a part of a wide one.
     /// - Returns: the run that it ended, if any.
     @inlinable mutating func leaf(
         _ entry: UInt64, va: UInt64, rule: LeafRule, grants: UInt64, format: PageTableFormat, isPresent: Bool,
-        ignoring ignored: UInt64 = 0
+        ignoring ignored: UInt64 = 0, offset: UInt64 = 0
     ) -> MappedRun? {
-        let address = rule.address(of: entry)
-        let bits = entry & ~(rule.addressMask | rule.highMask)
+        let address = rule.address(of: entry) | offset
+        let bits = entry & ~rule.allAddressBits
         let flags = isPresent ? self.flags(entry, bits: bits, rule: rule, grants: grants, format: format) : []
         if isOpen && va == nextVA && rule.pageShift == run.pageShift && flags.symmetricDifference(run.flags).isEmpty
             && (bits ^ run.leafBits) & ~ignored == 0
@@ -91,12 +93,15 @@ import Addresses
     @inline(__always) @inlinable mutating func flags(
         _ entry: UInt64, bits: UInt64, rule: LeafRule, grants: UInt64, format: PageTableFormat
     ) -> PageFlags {
-        let all = grants & format.grants(of: entry)
-        if bits == cachedBits && all == cachedGrants && rule.pageShift == cachedShift { return cachedFlags }
+        let all = grants & format.grants(ofLeaf: entry, rule: rule)
+        if bits == cachedBits && all == cachedGrants && rule.pageShift == cachedShift && rule.kind == cachedKind {
+            return cachedFlags
+        }
         cachedBits = bits
         cachedGrants = all
         cachedShift = rule.pageShift
-        cachedFlags = format.flags(leaf: entry, rule: rule, grants: all, reserved: entry & rule.reserved != 0)
+        cachedKind = rule.kind
+        cachedFlags = format.flags(leaf: entry, rule: rule, grants: all, reserved: rule.wrongBits(of: entry) != 0)
         return cachedFlags
     }
 

@@ -87,7 +87,7 @@ import Addresses
     public let forbiddenType: ForbiddenValues
 
     /// A kind of leaf.
-    public init(
+    @inlinable public init(
         rule: EntryRule, pageShift: UInt8, addressMask: UInt64, highMask: UInt64 = 0, highShift: UInt8 = 0,
         topMask: UInt64 = 0, topShift: UInt8 = 0, reserved: UInt64, attributeTable: UInt64 = 0, kind: UInt8 = 1,
         ungoverned: UInt64 = 0, forbiddenAccess: ForbiddenValues = .none, forbiddenType: ForbiddenValues = .none
@@ -109,6 +109,14 @@ import Addresses
 
     /// The size of the page in bytes.
     @inlinable public var pageSize: UInt64 { 1 << UInt64(pageShift & 63) }
+
+    /// The same for a part of the page.
+    @inlinable public func narrowed(to pageShift: UInt8) -> LeafRule {
+        LeafRule(
+            rule: rule, pageShift: pageShift, addressMask: addressMask, highMask: highMask, highShift: highShift,
+            topMask: topMask, topShift: topShift, reserved: reserved, attributeTable: attributeTable, kind: kind,
+            ungoverned: ungoverned, forbiddenAccess: forbiddenAccess, forbiddenType: forbiddenType)
+    }
 
     /// The physical address that an entry maps.
     @inlinable public func address(of entry: UInt64) -> UInt64 {
@@ -161,6 +169,11 @@ import Addresses
         self.tableForbidden = tableForbidden
         self.leaf = leaf
         self.otherLeaf = otherLeaf
+    }
+
+    /// Whether a leaf may be larger than what one entry covers: then that many entries in a row are equal.
+    @inlinable public var hasWideLeaves: Bool {
+        (leaf?.pageShift ?? 0) > shift || (otherLeaf?.pageShift ?? 0) > shift
     }
 
     /// How many bytes of virtual addresses one entry covers.

@@ -22,7 +22,8 @@ public func tableChanges(
     var changed = 0
     var checked = 0
     var examples: [GPA] = []
-    let mask = ~format.volatileBits
+    let mask = ~format.volatileMask
+    memory.refresh()
     for table in summary.tables where table.checksum != 0 {
         checked += 1
         let level = format.levels[table.level - 1]
@@ -63,5 +64,10 @@ extension PageTableFormat {
         flagRules.reduce(0) { bits, rule in
             rule.source == .leaf && (rule.flag == .accessed || rule.flag == .dirty) ? bits | rule.rule.mask : bits
         }
+    }
+
+    /// The same bits in each entry of an 8-byte word.
+    @inlinable var volatileMask: UInt64 {
+        entrySize == 8 ? volatileBits : volatileBits & 0xffff_ffff | volatileBits << 32
     }
 }

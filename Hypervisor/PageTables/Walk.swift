@@ -50,7 +50,7 @@ import GuestMemory
         self.options = options
         first = options.range?.lowerBound.rawValue ?? 0
         last = options.range?.upperBound.rawValue ?? .max
-        changeMask = ~format.volatileBits
+        changeMask = ~format.volatileMask
     }
 
     @inlinable mutating func walk(root: GPA, into consumer: inout Consumer) -> WalkSummary {
@@ -113,19 +113,34 @@ import GuestMemory
                         va: base &+ UInt64(index) << UInt64(level.shift & 63), grants: grants, consumer: &consumer)
                 }
             } else {
-                for place in 0..<count {
-                    let entry =
-                        entrySize == 8
-                        ? page.load(fromByteOffset: offset &+ place &* 8, as: UInt64.self)
-                        : UInt64(page.load(fromByteOffset: offset &+ place &* 4, as: UInt32.self))
+                var place = 0
+                while place < count && !stopped {
+                    let entry = load(page, offset, place)
+                    defer { place &+= 1 }
                     if entry & (format.presentMask | options.absentMask) == 0 { continue }
-                    let va = base &+ UInt64(index &+ place) << UInt64(level.shift & 63)
+                    let va = format.canonical(base &+ UInt64(index &+ place) << UInt64(level.shift & 63))
+                    let entryAt = GPA(at &+ UInt64(place &* entrySize))
+                    if entry & format.presentMask != 0 { present &+= 1 }
+                    if level.hasWideLeaves, let rule = level.leaf(for: entry), rule.pageShift > level.shift {
+                        let group = 1 << Int(rule.pageShift &- level.shift)
+                        var same = 1
+                        if (index &+ place) & (group &- 1) == 0 && place &+ group <= count {
+                            while same < group && load(page, offset, place &+ same) == entry { same &+= 1 }
+                        }
+                        leaves = leaves.saturating(
+                            adding: wideLeaf(
+                                entry, rule: rule, count: same == group ? group : 1, at: entryAt, level: number,
+                                description: level, va: va, grants: grants, consumer: &consumer))
+                        if same == group {
+                            present &+= group &- 1
+                            place &+= group &- 1
+                        }
+                        continue
+                    }
                     leaves = leaves.saturating(
                         adding: self.entry(
-                            entry, at: GPA(at &+ UInt64(place &* entrySize)), level: number, description: level,
-                            va: format.canonical(va), grants: grants, consumer: &consumer))
-                    if entry & format.presentMask != 0 { present &+= 1 }
-                    if stopped { break }
+                            entry, at: entryAt, level: number, description: level, va: va, grants: grants,
+                            consumer: &consumer))
                 }
             }
             if stopped { break }
@@ -138,6 +153,13 @@ import GuestMemory
         tables[record].leaves = leaves
         if consumer.isFinished { stopped = true }
         return leaves
+    }
+
+    /// The entry at `place`, counted from the one at `offset` bytes.
+    @inline(__always) @inlinable func load(_ page: UnsafeRawPointer, _ offset: Int, _ place: Int) -> UInt64 {
+        format.entrySize == 8
+            ? page.load(fromByteOffset: offset &+ place &* 8, as: UInt64.self)
+            : UInt64(page.load(fromByteOffset: offset &+ place &* 4, as: UInt32.self))
     }
 
     /// Which entries of a table touch the range asked for.
@@ -170,7 +192,7 @@ import GuestMemory
             {
                 consumer.run(run)
             }
-            if isPresent && entry & leaf.reserved != 0 {
+            if isPresent && leaf.wrongBits(of: entry) != 0 {
                 report(WalkFinding(kind: .reservedBits, level: number, at: at, value: entry, va: GVA(va)))
             }
             if Consumer.wantsEntries && isPresent {
@@ -183,12 +205,12 @@ import GuestMemory
             return isPresent ? 1 : 0
         }
         guard isPresent else { return 0 }
-        let wrong = entry & level.tableReserved
+        let wrong = level.wrongTableBits(of: entry)
         guard let rule = level.table, rule.matches(entry), wrong == 0, number > 1 else {
             report(WalkFinding(kind: .reservedBits, level: number, at: at, value: entry, va: GVA(va)))
             return 0
         }
-        let below = grants & format.grants(of: entry)
+        let below = grants & format.grants(ofTable: entry, level: level)
         let target = entry & level.tableAddressMask
         if Consumer.wantsEntries {
             consumer.entry(
@@ -203,7 +225,8 @@ import GuestMemory
 
     /// What a mapping below an entry that refers to a table may do at most.
     @usableFromInline func pathFlags(_ entry: UInt64, grants: UInt64) -> PageFlags {
-        let any = LeafRule(rule: .always, pageShift: 12, addressMask: 0, reserved: 0)
+        let any = LeafRule(
+            rule: .always, pageShift: 12, addressMask: 0, reserved: 0, kind: LeafRule.tableKind)
         return format.flags(leaf: entry, rule: any, grants: grants, reserved: false)
             .intersection([.readable, .writable, .executable, .user])
     }

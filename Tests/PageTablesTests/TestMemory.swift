@@ -33,6 +33,11 @@ final class TestMemory: PhysicalMemory {
         set { bytes.storeBytes(of: newValue, toByteOffset: Int(address), as: UInt64.self) }
     }
 
+    subscript(word address: UInt64) -> UInt32 {
+        get { bytes.load(fromByteOffset: Int(address), as: UInt32.self) }
+        set { bytes.storeBytes(of: newValue, toByteOffset: Int(address), as: UInt32.self) }
+    }
+
     /// A fresh, empty table.
     func table() -> UInt64 {
         defer { nextTable += 4096 }
