@@ -52,7 +52,9 @@ test: test-packages lint
 test-hardware: hardware-packages build
 	@Tools/hardware-bench/test-hardware .build/release .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages
 
+# The floor that benchmarks compare with is plain C, without anything of ours.
 bench: test-packages build
+	$(CC) -O2 -Wall -Wextra -static -o .build/release/vitrine-bench-floor Tools/vitrine-bench-floor/main.c
 	.build/release/vitrine-bench
 
 install: build

@@ -103,8 +103,6 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
-        .executableTarget(
-            name: "vitrine-bench-floor", path: "Tools/vitrine-bench-floor", linkerSettings: [.unsafeFlags(["-static"])]),
         tool("vitrine-bench", ["SystemCalls", "JSON", "Targets", "GuestImages"]),
 
         tests("Addresses", ["Addresses"]),

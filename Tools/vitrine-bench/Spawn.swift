@@ -88,3 +88,13 @@ struct Sample {
     }
     var minimum: Double { values.min() ?? .nan }
 }
+
+/// The time from the first byte a command prints to the second.
+func timeBetweenBytes(_ words: [String]) -> Double? {
+    guard let child = Child(words) else { return nil }
+    var byte: UInt8 = 0
+    var times: [Double] = []
+    while times.count < 2, read(child.output, &byte, 1) == 1 { times.append(now()) }
+    _ = child.finish()
+    return times.count == 2 ? times[1] - times[0] : nil
+}
