@@ -6,6 +6,7 @@ import GuestFolders
 import GuestImages
 import Machine
 import Options
+import SystemCalls
 
 /// Where the guest's console goes.
 public enum ConsoleChoice: Equatable, Sendable {
@@ -55,7 +56,8 @@ public struct RunOptions: Sendable {
         OptionDescription("append", "TEXT", "added to the kernel's command line (ring=3, args=...)"),
         OptionDescription("memory", "SIZE", "RAM, 256M if not given; what the guest does not touch costs nothing"),
         OptionDescription("cpus", "N", "vCPUs, 1 if not given"),
-        OptionDescription("program", "FILE", "a program to load; may be repeated", repeated: true),
+        OptionDescription(
+            "program", "FILE", "a program to load, or the name of a built one (hello); may be repeated", repeated: true),
         OptionDescription("huge-pages", "2M|1G", "back RAM by huge pages of this size"),
         OptionDescription(
             "console", "stdio|pty|file:PATH|none", "where COM1 goes; stdio, or none with --detach"),
@@ -108,7 +110,7 @@ public struct RunOptions: Sendable {
                 machine.memory = memory
             }
             machine.vcpus = try arguments.number("cpus", in: 1...65536) ?? 1
-            machine.programs = arguments.values("program")
+            machine.programs = arguments.values("program").map(RunOptions.program)
             machine.initrd = arguments.value("initrd")
             machine.commandLine = arguments.value("append") ?? ""
             machine.hugePages = try RunOptions.hugePages(arguments)
@@ -135,6 +137,12 @@ public struct RunOptions: Sendable {
             }
             machine.kernel = path
         }
+    }
+
+    /// The file of a program: the path as it is, or one of the programs built with Vitrine if no such file is there.
+    private static func program(_ text: String) -> String {
+        guard !text.contains("/"), (try? Files.status(of: text)) == nil else { return text }
+        return GuestImages.path(of: "programs/\(text).elf") ?? text
     }
 
     /// The value of an option as a number of seconds, 0 to a million, or nil if it was not given.
