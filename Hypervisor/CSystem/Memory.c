@@ -25,9 +25,9 @@ long csystem_cannot_shrink(int fd) {
     return seals < 0 ? seals : (seals & F_SEAL_SHRINK) != 0;
 }
 
-long csystem_map_shared(int fd, int writable, size_t size, int64_t offset) {
+long csystem_map_shared(int fd, int writable, int reserve, size_t size, int64_t offset) {
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    void *address = mmap(NULL, size, protection, MAP_SHARED | MAP_NORESERVE, fd, offset);
+    void *address = mmap(NULL, size, protection, MAP_SHARED | (reserve ? 0 : MAP_NORESERVE), fd, offset);
     return address == MAP_FAILED ? -(long)errno : (long)address;
 }
 

@@ -62,7 +62,7 @@ public final class GuestRAM: PhysicalMemory, Sendable {
                 let file = try FileDescriptor.memoryFile(
                     named: "vitrine-\(name)", size: size,
                     hugePageShift: hugePageSize.map { UInt32($0.trailingZeroBitCount) } ?? 0)
-                let map = try MemoryMap(file, size: size, writable: true)
+                let map = try MemoryMap(file, size: size, writable: true, reserve: hugePageSize != nil)
                 // Only a convenience: a dump of the monitor stays small.
                 try? map.excludeFromDump()
                 var offset: UInt64 = 0

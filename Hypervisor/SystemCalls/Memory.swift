@@ -48,14 +48,19 @@ public struct MemoryMap: ~Copyable, @unchecked Sendable {
     /// The size in bytes.
     public let size: Int
 
-    /// Maps a file (mmap(2), MAP_SHARED | MAP_NORESERVE).
-    public init(_ file: borrowing FileDescriptor, offset: UInt64 = 0, size: UInt64, writable: Bool) throws(Errno) {
+    /// Maps a file (mmap(2), MAP_SHARED).
+    ///
+    /// - Parameter reserve: fail now if the pages cannot be had later, instead of SIGBUS when they are touched: for files
+    ///   of huge pages. Without it MAP_NORESERVE.
+    public init(
+        _ file: borrowing FileDescriptor, offset: UInt64 = 0, size: UInt64, writable: Bool, reserve: Bool = false
+    ) throws(Errno) {
         guard let length = Int(exactly: size), let start = Int64(exactly: offset) else {
             throw Errno(ENOMEM, "mmap of \(size) bytes")
         }
         let descriptor = file.rawValue
         let result = try systemCall("mmap of \(size) bytes") {
-            csystem_map_shared(descriptor, writable ? 1 : 0, length, start)
+            csystem_map_shared(descriptor, writable ? 1 : 0, reserve ? 1 : 0, length, start)
         }
         guard let address = UnsafeMutableRawPointer(bitPattern: result) else {
             throw Errno(ENOMEM, "mmap of \(size) bytes")

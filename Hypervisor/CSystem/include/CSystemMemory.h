@@ -12,8 +12,8 @@ long csystem_truncate(int fd, int64_t size);
 long csystem_seal_size(int fd);
 /// fcntl F_GET_SEALS: 1 if the file can never shrink, 0 if it can.
 long csystem_cannot_shrink(int fd);
-/// mmap(2) of a shared file, without reserving swap; the address or -errno.
-long csystem_map_shared(int fd, int writable, size_t size, int64_t offset);
+/// mmap(2) of a shared file; the address or -errno. Without `reserve` nothing is set aside for the pages (MAP_NORESERVE).
+long csystem_map_shared(int fd, int writable, int reserve, size_t size, int64_t offset);
 /// munmap(2).
 long csystem_unmap(void *address, size_t size);
 /// madvise(2) MADV_DONTDUMP: leave this out of a core dump of the monitor.
