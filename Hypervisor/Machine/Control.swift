@@ -22,6 +22,8 @@ extension Machine {
             }
         }
         guard begin else { throw .state(state, "the guest cannot be started") }
+        // KVM_GET_STATS_FD waits for a vCPU that is in KVM_RUN, so later may be never.
+        for index in vcpus.indices { _ = vcpuStatistics(index) }
         do {
             for index in vcpus.indices {
                 // 256 KiB of address space; what is not used is not resident.
