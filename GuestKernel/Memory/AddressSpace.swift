@@ -112,8 +112,8 @@ enum AddressSpace {
     /// `code` is the page fault's error code (SDM volume 3, section 4.7).
     static func handleFault(_ address: UInt64, code: UInt64) -> Bool {
         // A fault while a lock is held is the kernel's own error; waiting for the lock would hide it.
-        guard address < OSv.vmaEnd, Processor.current?.pointee.locks == 0 else { return false }
         lastError = nil
+        guard address < OSv.vmaEnd, Processor.current?.pointee.locks == 0 else { return false }
         let state = Memory.lock.acquire()
         defer { Memory.lock.release(state) }
         faults &+= 1

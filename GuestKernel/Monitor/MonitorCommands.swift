@@ -225,6 +225,9 @@ enum MonitorCommands {
             if error.vector != 14 {
                 out.text(" vector=")
                 out.decimal(error.vector)
+            } else if let reason = AddressSpace.lastError {
+                out.byte(0x20)
+                reason.write(to: &out)
             }
             out.newline()
             return ""
