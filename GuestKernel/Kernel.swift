@@ -97,7 +97,7 @@ enum Kernel {
     private static func fail(_ error: MemoryError) -> Never {
         Console.printRegardless {
             $0.text("cannot start: ")
-            $0.text(error.text)
+            error.write(to: &$0)
             $0.newline()
         }
         halt(code: PanicCode.boot)

@@ -29,9 +29,10 @@ struct SerialPort {
         out8(base &+ 1, 0x01)  // IER: received data
     }
 
-    /// The next received byte, if there is one.
+    /// The next received byte, if there is one; none where there is no port (it reads all ones).
     func receive() -> UInt8? {
-        in8(base &+ 5) & 1 == 0 ? nil : in8(base)
+        let status = in8(base &+ 5)
+        return status & 1 == 0 || status == 0xff ? nil : in8(base)
     }
 
     /// Sends bytes, 16 at a time: what fits the FIFO when the transmitter reports it empty.

@@ -60,6 +60,11 @@ enum TrapReport {
         out.text(", cpu ")
         out.decimal(UInt64(Processor.current?.pointee.number ?? 0))
         out.newline()
+        if frame.vector == 14, let reason = AddressSpace.lastError {
+            out.text("  not served: ")
+            reason.write(to: &out)
+            out.newline()
+        }
         register(&out, "rip", frame.rip)
         register(&out, "cs ", frame.cs)
         register(&out, "rfl", frame.rflags)

@@ -111,7 +111,9 @@ enum AddressSpace {
     /// Puts a page behind an address that a VMA allows to be touched so. False: the access is not allowed.
     /// `code` is the page fault's error code (SDM volume 3, section 4.7).
     static func handleFault(_ address: UInt64, code: UInt64) -> Bool {
-        guard address < OSv.vmaEnd else { return false }
+        // A fault while a lock is held is the kernel's own error; waiting for the lock would hide it.
+        lastError = nil
+        guard address < OSv.vmaEnd, Processor.current?.pointee.locks == 0 else { return false }
         let state = Memory.lock.acquire()
         defer { Memory.lock.release(state) }
         faults &+= 1

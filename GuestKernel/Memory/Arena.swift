@@ -59,3 +59,16 @@ enum Arena {
         contains(table) && PhysicalPages.isReady && PhysicalPages.info(table).pointee.count == 0
     }
 }
+
+extension MemoryError {
+    /// The error in words; a full arena names its size.
+    func write(to writer: inout TextWriter) {
+        writer.text(text)
+        guard case .arenaFull = self else { return }
+        writer.text(": all ")
+        writer.decimal(Arena.limit)
+        writer.text(" tables (")
+        writer.decimal(Arena.limit &>> 8)
+        writer.text(" MiB) are in use; give the guest more memory, or map less")
+    }
+}

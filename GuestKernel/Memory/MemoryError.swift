@@ -1,6 +1,6 @@
 // Why memory is refused, in words.
 
-/// What went wrong with memory. `text` says what to do next where there is something to do.
+/// What went wrong with memory.
 enum MemoryError: Error {
     case outOfMemory
     case arenaFull
@@ -15,6 +15,7 @@ enum MemoryError: Error {
     case noMemoryMap
     case tooManyThreads
 
+    /// The error in words, without numbers.
     var text: StaticString {
         switch self {
         case .outOfMemory: return "out of memory: no physical pages left"

@@ -98,8 +98,8 @@ enum StartInfo {
 
 /// Words of the command line.
 enum CommandLine {
-    /// What follows `key` (for example "cpus=") at the start of a word: the rest of that word, or of the line.
-    static func value(_ key: StaticString, restOfLine: Bool = false) -> UnsafePointer<CChar>? {
+    /// What follows `key` (for example "cpus=") at the start of a word: to the end of the line.
+    static func value(_ key: StaticString) -> UnsafePointer<CChar>? {
         guard let line = StartInfo.commandLine else { return nil }
         let length = key.utf8CodeUnitCount
         let start = key.utf8Start

@@ -56,7 +56,13 @@ enum PhysicalPages {
     /// Notes a range of RAM that may be handed out, without what is reserved at its place.
     static func add(_ range: PhysicalRange) {
         guard range.end > range.start, freshCount < freshCapacity else { return }
-        fresh[freshCount] = range
+        // By ascending address: the lowest is handed out first.
+        var index = freshCount
+        while index > 0 && fresh[index &- 1].start > range.start {
+            fresh[index] = fresh[index &- 1]
+            index &-= 1
+        }
+        fresh[index] = range
         freshCount &+= 1
         freePages &+= (range.end &- range.start) &>> 12
     }

@@ -14,12 +14,12 @@ enum MonitorCommands {
         }
         if line.matches(name, "areas") { return areas(&out) }
         if line.matches(name, "alloc") { return allocate(&line, &out) }
-        if line.matches(name, "free") { return free(&line) }
+        if line.matches(name, "free") { return free(&line, &out) }
         if line.matches(name, "debug-alloc") { return debugAllocate(&line, &out) }
         if line.matches(name, "map") { return map(&line, &out) }
         if line.matches(name, "touch") { return touch(&line, &out) }
-        if line.matches(name, "protect") { return protect(&line) }
-        if line.matches(name, "unmap") { return unmap(&line) }
+        if line.matches(name, "protect") { return protect(&line, &out) }
+        if line.matches(name, "unmap") { return unmap(&line, &out) }
         if line.matches(name, "vmas") { return vmas(&out) }
         if line.matches(name, "load") { return load(&line, &out) }
         if line.matches(name, "programs") {
@@ -32,6 +32,14 @@ enum MonitorCommands {
         if line.matches(name, "poweroff") { Kernel.powerOff() }
         if line.matches(name, "reboot") { Kernel.reset() }
         return "no such command; try help"
+    }
+
+    /// The error line of a command that memory was refused to. The answer "" says that it is written.
+    private static func refuse(_ error: MemoryError, _ out: inout TextWriter) -> StaticString {
+        out.text("error: ")
+        error.write(to: &out)
+        out.newline()
+        return ""
     }
 
     private static func help(_ out: inout TextWriter) -> StaticString? {
@@ -116,11 +124,11 @@ enum MonitorCommands {
             out.newline()
             return nil
         } catch {
-            return error.text
+            return refuse(error, &out)
         }
     }
 
-    private static func free(_ line: inout MonitorLine) -> StaticString? {
+    private static func free(_ line: inout MonitorLine, _ out: inout TextWriter) -> StaticString? {
         guard let first = line.word(), let address = line.number(first), line.word() == nil else {
             return "usage: free VA"
         }
@@ -128,7 +136,7 @@ enum MonitorCommands {
             try Malloc.free(address)
             return nil
         } catch {
-            return error.text
+            return refuse(error, &out)
         }
     }
 
@@ -153,7 +161,7 @@ enum MonitorCommands {
             out.newline()
             return nil
         } catch {
-            return error.text
+            return refuse(error, &out)
         }
     }
 
@@ -187,7 +195,7 @@ enum MonitorCommands {
             out.newline()
             return nil
         } catch {
-            return error.text
+            return refuse(error, &out)
         }
     }
 
@@ -217,13 +225,16 @@ enum MonitorCommands {
             if error.vector != 14 {
                 out.text(" vector=")
                 out.decimal(error.vector)
+            } else if let reason = AddressSpace.lastError {
+                out.byte(0x20)
+                reason.write(to: &out)
             }
             out.newline()
             return ""
         }
     }
 
-    private static func protect(_ line: inout MonitorLine) -> StaticString? {
+    private static func protect(_ line: inout MonitorLine, _ out: inout TextWriter) -> StaticString? {
         guard let first = line.word(), let address = line.number(first), let second = line.word(),
             let size = line.number(second), let third = line.word(), let protection = line.protection(third),
             line.word() == nil
@@ -232,11 +243,11 @@ enum MonitorCommands {
             try AddressSpace.protect(address, size: size, protection: protection)
             return nil
         } catch {
-            return error.text
+            return refuse(error, &out)
         }
     }
 
-    private static func unmap(_ line: inout MonitorLine) -> StaticString? {
+    private static func unmap(_ line: inout MonitorLine, _ out: inout TextWriter) -> StaticString? {
         guard let first = line.word(), let address = line.number(first), let second = line.word(),
             let size = line.number(second), line.word() == nil
         else { return "usage: unmap VA SIZE" }
@@ -244,7 +255,7 @@ enum MonitorCommands {
             try AddressSpace.unmap(address, size: size)
             return nil
         } catch {
-            return error.text
+            return refuse(error, &out)
         }
     }
 

@@ -1,0 +1,68 @@
+// The same kernel image under QEMU's TCG, entered by PVH: an oracle for what the kernel does on a machine that is not ours.
+
+import Foundation
+import Testing
+
+@Suite(.enabled(if: Host.hasQEMU, "needs qemu-system-x86_64")) struct GuestUnderQEMU {
+    /// Runs QEMU with lines for the kernel's monitor on COM2 and returns what came back and what the console says.
+    func run(machine: String, cpus: Int, lines: [String]) throws -> (answers: String, console: String) {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "vt-\(UInt32.random(in: 0...UInt32.max))")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let console = folder.appending(path: "console").path
+        let socket = folder.appending(path: "monitor").path
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/qemu-system-x86_64")
+        process.arguments = [
+            "-accel", "tcg", "-M", machine, "-m", "128", "-smp", "\(cpus)", "-nodefaults", "-display", "none",
+            "-no-reboot", "-kernel", try image("vitrine-osv.elf"), "-append", "layout=osv cpus=\(cpus)",
+            "-serial", "file:\(console)", "-serial", "unix:\(socket),server=on,wait=on",
+            "-device", "isa-debug-exit,iobase=0x501,iosize=1",
+        ]
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        defer {
+            kill(process.processIdentifier, SIGKILL)
+            process.waitUntilExit()
+        }
+        let script = """
+            import socket, sys, time
+            s = socket.socket(socket.AF_UNIX)
+            for _ in range(400):
+                try: s.connect(sys.argv[1]); break
+                except OSError: time.sleep(0.05)
+            s.settimeout(60)
+            deadline = time.time() + 60
+            while 'vitrine:' not in open(sys.argv[2]).read() and time.time() < deadline: time.sleep(0.05)
+            time.sleep(0.2)
+            for line in sys.argv[3:]:
+                s.sendall(line.encode() + b'\\n')
+                got = b''
+                while not (got.endswith(b'ok\\n') or b'error' in got and got.endswith(b'\\n')):
+                    part = s.recv(4096)
+                    if not part: sys.exit(0)
+                    got += part
+                sys.stdout.write(got.decode()); sys.stdout.flush()
+            """
+        let result = try command("/usr/bin/python3", ["-c", script, socket, console] + lines, timeout: 120)
+        return (result.output + result.errors, (try? String(contentsOfFile: console, encoding: .utf8)) ?? "")
+    }
+
+    @Test(arguments: [("q35", 2), ("pc", 1)]) func boots(machine: String, cpus: Int) throws {
+        let (answers, console) = try run(
+            machine: machine, cpus: cpus,
+            lines: [
+                "stage", "cpus", "alloc 64", "alloc 4096", "alloc 65536", "map 4096 rw at 0x300000000000",
+                "touch 0x300000000000 0x1234", "protect 0x300000000000 4096 none", "touch 0x300000000000",
+                "touch 0xffff800000200000", "debug-alloc 100",
+            ])
+        #expect(console.contains("vitrine: osv layout"), "\(console)")
+        #expect(answers.contains("stage=R\nok\n"), "\(answers)")
+        #expect(answers.contains("cpu=\(cpus - 1) apic=\(cpus - 1) state=online"), "\(answers)")
+        for area in ["va=0xffffa000", "va=0xffff9000", "va=0xffff8000", "va=0xffffb000"] {
+            #expect(answers.contains(area), "\(answers)")
+        }
+        #expect(answers.contains("va=0x300000000000 value=0x1234\n"), "\(answers)")
+        #expect(answers.contains("error: fault=0x300000000000 code=0x"), "\(answers)")
+    }
+}
