@@ -1,6 +1,6 @@
 // `vitrine doctor`: what this host offers, and what to do about what is missing.
 
-import CSystem
+import Addresses
 import Glibc
 import JSON
 import SystemCalls
@@ -143,7 +143,7 @@ public enum HostChecks {
         }
         do throws(Errno) {
             let map = try PageMap(process: getpid())
-            switch map.frame(of: .init(address)) {
+            switch map.frame(of: HVA(address)) {
             case .present: return DoctorItem("pagemap", .ok, "host physical addresses can be read")
             case .hidden:
                 return DoctorItem(
