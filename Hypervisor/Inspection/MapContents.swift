@@ -33,7 +33,14 @@ struct MapPiece {
     /// The slot behind it, or nil.
     let slot: MemorySlot?
 
+    /// Whether it is device registers.
+    var isDevice = false
+    /// Bytes from the first to the last, gaps included.
     var size: UInt64 { (last &- first) &+ 1 }
+    /// Bytes that are there; a device box has gaps.
+    var mapped: UInt64 { isDevice ? devices : size }
+    /// Bytes of device registers in it.
+    var devices: UInt64 = 0
 }
 
 /// Everything in the picture.
@@ -118,8 +125,11 @@ struct MapContents {
             }
             // One box for all of a kind; it must not hide a slot that lies between.
             let next = subject.slots.slots.first { $0.guestPhysicalAddress > first }?.guestPhysicalAddress
-            pieces.append(
-                MapPiece(name: name, first: first, last: min(last, next.map { $0 &+ UInt64.max } ?? last), slot: nil))
+            var piece = MapPiece(
+                name: name, first: first, last: min(last, next.map { $0 &+ UInt64.max } ?? last), slot: nil)
+            piece.isDevice = kind == .mmio
+            piece.devices = mine.reduce(0) { $0 + $1.size }
+            pieces.append(piece)
         }
         pieces.sort { $0.first < $1.first }
     }

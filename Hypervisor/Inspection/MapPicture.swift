@@ -37,14 +37,14 @@ private func legend(_ contents: MapContents, ascii: Bool) -> [String] {
         var line =
             region.name.padding(to: 14) + first.va.hex.padding(to: 19) + arrow + " " + first.gpa.hex.padding(to: 13)
         if region.isLinear {
-            line += "PA = VA - \(region.first.hex), \(formatSize(region.mapped)) mapped"
+            line += "PA = VA - \(region.first.hex), \(roundSize(region.mapped))"
         } else if region.ranges.count == 1 {
-            line += "\(formatSize(region.mapped)) mapped"
+            line += roundSize(region.mapped)
         } else {
-            line += "\(formatSize(region.mapped)) mapped, in \(region.ranges.count) ranges, the first of them here"
+            line += "\(roundSize(region.mapped)) in \(region.ranges.count) ranges, the first of them here"
         }
         let unbacked = region.ranges.reduce(0 as UInt64) { $0 &+ ($1.kind == .unbacked ? $1.size : 0) }
-        if unbacked > 0 { line += ", \(formatSize(unbacked)) no RAM" }
+        if unbacked > 0 { line += ", \(roundSize(unbacked)) of it no RAM" }
         lines.append(String(line.prefix(100)))
     }
     if let stray = contents.elsewhere.first {
@@ -85,28 +85,15 @@ struct MapPicture {
         let regionBoxes = row(
             "guest virtual",
             contents.regions.map { region in
-                [region.name] + split(region.first) + [region.ranges.isEmpty ? "nothing" : formatSize(region.mapped)]
+                [region.name] + split(region.first) + [region.ranges.isEmpty ? "nothing" : roundSize(region.mapped)]
             })
-        // Areas that map the same memory share a line.
-        var groups: [(sources: [Int], targets: [Int])] = []
-        for (index, region) in contents.regions.enumerated() where !region.ranges.isEmpty {
-            let targets = contents.targets(of: region)
-            if region.isLinear,
-                let same = groups.firstIndex(where: { group in
-                    group.targets == targets && group.sources.allSatisfy { contents.regions[$0].isLinear }
-                })
-            {
-                groups[same].sources.append(index)
-            } else if !targets.isEmpty {
-                groups.append(([index], targets))
-            }
-        }
+        let groups = groups()
         let pieceBoxes = boxes(count: contents.pieces.count)
         wires(groups, from: regionBoxes, to: pieceBoxes)
         _ = row(
             "guest physical",
             contents.pieces.map { piece in
-                [piece.name, piece.first.hex, formatSize(piece.size)]
+                [piece.name, piece.first.hex, roundSize(piece.mapped)]
             })
         var toSlots: [(sources: [Int], targets: [Int])] = []
         for (number, slot) in slots.enumerated() {
@@ -118,21 +105,42 @@ struct MapPicture {
         _ = row(
             "host virtual",
             slots.map { slot in
-                ["slot \(slot.id) \(slot.name)", slot.userspaceAddress.hex, formatSize(slot.size)]
+                ["slot \(slot.id) \(slot.name)", slot.userspaceAddress.hex, roundSize(slot.size)]
             })
         return canvas.rendered(ascii: ascii)
     }
 
-    /// `0xffff8000` over `00000000`: 18 characters are too many for a box.
+    /// What lines there are between the first two rows. Areas that map the same memory share one; devices are apart.
+    private func groups() -> [(sources: [Int], targets: [Int])] {
+        var groups: [(sources: [Int], targets: [Int])] = []
+        var toDevices: [(sources: [Int], targets: [Int])] = []
+        for (index, region) in contents.regions.enumerated() where !region.ranges.isEmpty {
+            let all = contents.targets(of: region)
+            let devices = all.filter { contents.pieces[$0].isDevice }
+            let targets = all.filter { !contents.pieces[$0].isDevice }
+            if !devices.isEmpty { toDevices.append(([index], devices)) }
+            let same = groups.firstIndex { group in
+                group.targets == targets && group.sources.allSatisfy { contents.regions[$0].isLinear }
+            }
+            if region.isLinear, let same {
+                groups[same].sources.append(index)
+            } else if !targets.isEmpty {
+                groups.append(([index], targets))
+            }
+        }
+        return groups + toDevices
+    }
+
+    /// `0xffff8000_` over `00000000`: 18 characters are too many for a box.
     private func split(_ address: GVA) -> [String] {
         let digits = address.hex
-        guard digits.count > 14 else { return [digits, ""] }
-        return [String(digits.dropLast(8)), "  " + digits.suffix(8)]
+        guard digits.count > 12 else { return [digits, ""] }
+        return [String(digits.dropLast(8)) + "_", String(digits.suffix(8))]
     }
 
     /// The columns of that many boxes side by side: each one's left and right border.
     private func boxes(count: Int) -> [(left: Int, right: Int)] {
-        let width = min(24, 99 / max(1, count))
+        let width = min(33, 99 / max(1, count))
         return (0..<count).map { (left: $0 * width, right: ($0 + 1) * width) }
     }
 

@@ -62,7 +62,7 @@ final class PagesText: PagesPrinter {
         case .tree:
             buffer.add("entries, indented by level")
         case .tables:
-            buffer.add("table             level  first virtual address  present      leaves  references  slot")
+            buffer.add("table             level    first virtual address present      leaves  references  slot")
         }
         endLine()
         lines = 0
@@ -162,7 +162,7 @@ final class PagesText: PagesPrinter {
         buffer.hex(table.gpa.rawValue)
         buffer.tab(to: 18)
         buffer.add("\(table.level)  \(subject.format.tableName(level: table.level))")
-        buffer.tab(to: 25)
+        buffer.tab(to: 27)
         buffer.hex(table.va.rawValue, digits: 16)
         buffer.right(grouped(table.presentEntries), to: 55)
         buffer.right(grouped(table.leaves), to: 67)

@@ -1,5 +1,7 @@
 // Text in columns, built as bytes: a dump of 100,000 lines costs little more than its own bytes.
 
+import Addresses
+
 /// Text under construction.
 struct TextBuffer {
     /// UTF-8.
@@ -70,4 +72,15 @@ func grouped(_ number: some BinaryInteger) -> String {
 /// `1 table`, `3 tables`.
 func counted(_ number: some BinaryInteger, _ noun: String, _ plural: String? = nil) -> String {
     "\(grouped(number)) \(number == 1 ? noun : plural ?? noun + "s")"
+}
+
+/// A number of bytes in few characters: exact where that is short, else about right: `1G`, `2.9G`.
+func roundSize(_ bytes: UInt64) -> String {
+    let exact = formatSize(bytes)
+    if exact.utf8.count <= 5 { return exact }
+    for (shift, suffix) in [(40, "T"), (30, "G"), (20, "M"), (10, "K")] as [(UInt64, String)] where bytes >> shift > 0 {
+        let tenths = (bytes >> (shift - 4)) * 10 / 16
+        return tenths % 10 == 0 || tenths >= 1000 ? "\(tenths / 10)\(suffix)" : "\(tenths / 10).\(tenths % 10)\(suffix)"
+    }
+    return exact
 }

@@ -1,0 +1,116 @@
+// What an audit needs of a guest: its tables now and then, its kernel's monitor, and its bytes as the host has them.
+
+import Addresses
+import Glibc
+import GuestMemory
+import Layouts
+import PageTables
+import SystemCalls
+import Targets
+
+/// An answer of the kernel's monitor.
+public enum MonitorAnswer: Sendable, Equatable {
+    /// Lines of `key=value` pairs.
+    case lines([[String: String]])
+    /// `error: TEXT`.
+    case error(String)
+}
+
+/// A guest as an audit sees it.
+public protocol AuditGuest {
+    /// Its tables as they are now; they may change between one look and the next.
+    var subject: Subject { get }
+    /// Its tables at a boot stage: `A`, `B` or `C`.
+    func stage(_ name: String) throws -> Subject
+    /// A command of the kernel's monitor.
+    func command(_ line: String) throws -> MonitorAnswer
+    /// KVM's own translation; nil if it says that nothing is mapped.
+    func oracle(_ address: GVA) throws -> GPA?
+    /// Bytes at a host virtual address of the guest's process; nil if they may not be read.
+    func hostBytes(at address: HVA, count: Int) -> [UInt8]?
+}
+
+/// Why a rule could not even be checked.
+struct AuditTrouble: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+extension AuditGuest {
+    /// The first line of an answer.
+    func first(_ line: String) throws -> [String: String] {
+        switch try command(line) {
+        case .lines(let lines):
+            guard let first = lines.first else { throw AuditTrouble("the kernel answers '\(line)' with nothing") }
+            return first
+        case .error(let text): throw AuditTrouble("the kernel answers '\(line)' with: \(text)")
+        }
+    }
+
+    /// A command that has nothing to say.
+    func run(_ line: String) throws {
+        if case .error(let text) = try command(line) {
+            throw AuditTrouble("the kernel answers '\(line)' with: \(text)")
+        }
+    }
+
+    /// A number of an answer.
+    func number(_ key: String, in answer: [String: String], of line: String) throws -> UInt64 {
+        guard let text = answer[key], let value = parseHexadecimal(text) else {
+            throw AuditTrouble("the kernel's answer to '\(line)' has no \(key)")
+        }
+        return value
+    }
+}
+
+/// A target as an audit sees it.
+public struct TargetGuest: AuditGuest {
+    private let target: any Target
+    private let vcpu: Int
+    /// Its tables as they are now.
+    public let subject: Subject
+
+    /// A target, and the tables of one of its vCPUs.
+    public init(_ target: any Target, subject: Subject, vcpu: Int = 0) {
+        self.target = target
+        self.subject = subject
+        self.vcpu = vcpu
+    }
+
+    /// Its tables at a boot stage.
+    public func stage(_ name: String) throws -> Subject {
+        let tables = try target.stageTables(name)
+        return Subject(
+            name: target.name, layout: subject.layout, slots: target.slots, memory: .stage(tables),
+            format: subject.format, root: GPA(tables.cr3 & X86Bit.address), moment: "stage \(name)")
+    }
+
+    /// A command of the kernel's monitor.
+    public func command(_ line: String) throws -> MonitorAnswer {
+        let lines: [String]
+        do throws(TargetError) { lines = try target.exec(line) } catch {
+            if case .refused(_, _, let reason) = error { return .error(reason) }
+            throw error
+        }
+        return .lines(
+            lines.map { line in
+                var pairs: [String: String] = [:]
+                for word in line.split(separator: " ") {
+                    let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                    if parts.count == 2 { pairs[String(parts[0])] = String(parts[1]) }
+                }
+                return pairs
+            })
+    }
+
+    /// KVM's own translation.
+    public func oracle(_ address: GVA) throws -> GPA? { try target.translate(address, vcpu: vcpu) }
+
+    /// Bytes of the guest's process (/proc/PID/mem).
+    public func hostBytes(at address: HVA, count: Int) -> [UInt8]? {
+        guard let file = try? FileDescriptor(open: "/proc/\(target.pid)/mem", O_RDONLY) else { return nil }
+        var bytes = [UInt8](repeating: 0, count: count)
+        let done = bytes.withUnsafeMutableBytes { try? file.read(at: address.rawValue, into: $0) }
+        return done == count ? bytes : nil
+    }
+}

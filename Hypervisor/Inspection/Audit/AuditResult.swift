@@ -1,0 +1,133 @@
+// What an audit is made of: rules, what they expect, and what was found.
+
+import Addresses
+import JSON
+
+/// What a rule found.
+public enum AuditFinding: Sendable, Equatable {
+    /// As expected; what was seen.
+    case right(String)
+    /// Not as expected; what was seen instead.
+    case wrong(String)
+    /// The rule is about something that this guest does not have.
+    case notApplicable(String)
+
+    /// What was seen, or why nothing was looked at.
+    public var text: String {
+        switch self {
+        case .right(let text), .wrong(let text), .notApplicable(let text): return text
+        }
+    }
+}
+
+/// A rule and its outcome.
+public struct AuditResult: Sendable, Equatable {
+    /// The rule, in a few words.
+    public let rule: String
+    /// What it expects.
+    public let expected: String
+    /// What was found.
+    public let finding: AuditFinding
+
+    /// A rule that was checked; what `check` throws is a fault.
+    init(_ rule: String, expected: String, _ check: () throws -> AuditFinding) {
+        self.rule = rule
+        self.expected = expected
+        do { finding = try check() } catch { finding = .wrong("\(error)") }
+    }
+
+    /// False if the rule found a fault.
+    public var passed: Bool {
+        if case .wrong = finding { return false }
+        return true
+    }
+}
+
+/// The outcome of all rules.
+public struct AuditReport: Sendable {
+    /// What the user called the guest.
+    public let target: String
+    /// The layout whose rules these are.
+    public let layout: String
+    /// Every rule, in the order checked.
+    public let results: [AuditResult]
+
+    /// A report.
+    public init(target: String, layout: String, results: [AuditResult]) {
+        self.target = target
+        self.layout = layout
+        self.results = results
+    }
+
+    /// Whether no rule found a fault.
+    public var passed: Bool { results.allSatisfy(\.passed) }
+
+    private var skipped: Int {
+        results.reduce(0) { count, result in
+            if case .notApplicable = result.finding { return count + 1 }
+            return count
+        }
+    }
+
+    /// The report for people.
+    public var text: String {
+        var lines = ["\(target): audit of layout \(layout)"]
+        for result in results {
+            switch result.finding {
+            case .right(let found): lines += wrapped("ok    \(result.rule): \(found)")
+            case .notApplicable(let reason): lines += wrapped("skip  \(result.rule): \(reason)")
+            case .wrong(let found):
+                lines += wrapped("FAIL  \(result.rule)")
+                lines += wrapped("        expected: \(result.expected)")
+                lines += wrapped("        found:    \(found)")
+            }
+        }
+        let failed = results.filter { !$0.passed }.count
+        lines.append(
+            "\(counted(results.count, "rule")): \(results.count - failed - skipped) passed, \(failed) failed, "
+                + "\(skipped) not applicable")
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// Lines of at most 100 columns, continued under the rule's name.
+    private func wrapped(_ text: String) -> [String] {
+        var lines: [String] = []
+        var line = ""
+        for word in text.split(separator: " ", omittingEmptySubsequences: false) {
+            if line.count + word.count + 1 > 100 && !line.isEmpty {
+                lines.append(line)
+                line = "        " + word
+            } else {
+                line += (line.isEmpty && lines.isEmpty ? "" : " ") + word
+            }
+        }
+        lines.append(line)
+        return lines
+    }
+
+    /// The report for programs, schema vitrine.audit/1.
+    public var json: [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("schema", "vitrine.audit/1")
+            writer.member("target", target)
+            writer.member("layout", layout)
+            writer.member("passed", passed)
+            writer.key("rules")
+            writer.array { writer in
+                for result in results {
+                    writer.object { writer in
+                        writer.member("rule", result.rule)
+                        writer.member("passed", result.passed)
+                        if case .notApplicable = result.finding { writer.member("skipped", true) }
+                        writer.member("expected", result.expected)
+                        writer.member("found", result.finding.text)
+                        writer.member("detail", result.finding.text)
+                    }
+                }
+            }
+        }
+        writer.newline()
+        return writer.bytes
+    }
+}

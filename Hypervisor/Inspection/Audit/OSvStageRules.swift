@@ -1,0 +1,300 @@
+// The osv layout's rules about tables alone: the three stages, the linear areas, Core, and what must not be there.
+
+import Addresses
+import GuestMemory
+import Layouts
+import PageTables
+
+/// A stretch of a linear area: bytes from its base on, and the page size.
+struct LinearStretch: Equatable {
+    var first: UInt64
+    var end: UInt64
+    let pageSize: UInt64
+}
+
+/// Rules about the osv layout's tables at one moment.
+enum OSvTableRules {
+    static let gib: UInt64 = 1 << 30
+    static let large: UInt64 = 2 << 20
+
+    /// The rules of stage A: the boot tables.
+    static func stageA(_ subject: Subject) -> [AuditResult] {
+        [
+            AuditResult("stage A, root", expected: "only PML4[0] is present") {
+                let present = try rootEntries(subject).filter { $0.value & 1 != 0 }.map(\.index)
+                return present == [0] ? .right("only PML4[0] is present") : .wrong("present: \(list(present))")
+            },
+            AuditResult("stage A, leaves", expected: "PA 0-1 GiB 1:1 as 512 leaves of 2 MiB, bits 0xe7") {
+                try linear(
+                    subject, base: 0, named: "VA 0", wanted: [LinearStretch(first: 0, end: gib, pageSize: large)])
+            },
+        ]
+    }
+
+    /// The rules of stage B: the upper half through the boot tables.
+    static func stageB(_ subject: Subject) -> [AuditResult] {
+        [
+            AuditResult("stage B, root", expected: "PML4[256], [288] and [320] equal PML4[0], nothing else is present")
+            {
+                let entries = try rootEntries(subject)
+                let present = entries.filter { $0.value & 1 != 0 }.map(\.index)
+                guard present == [0, 256, 288, 320] else { return .wrong("present: \(list(present))") }
+                // The processor may have set the accessed bit in one and not in another.
+                let values = Set(entries.filter { $0.value & 1 != 0 }.map { $0.value & ~X86Bit.accessed })
+                guard values.count == 1, let value = values.first else {
+                    return .wrong("they differ: \(values.sorted().map { GPA($0).hex }.joined(separator: ", "))")
+                }
+                return .right("all four refer to the table at \(GPA(value & X86Bit.address).hex)")
+            },
+            AuditResult("stage B, leaves", expected: "main, page and mempool each map PA 0-1 GiB as 512 x 2 MiB") {
+                for area in [OSv.Area.main, .page, .mempool] {
+                    let finding = try linear(
+                        subject, base: area.base, named: name(area),
+                        wanted: [LinearStretch(first: 0, end: gib, pageSize: large)])
+                    if case .wrong = finding { return finding }
+                }
+                return .right("3 x 512 leaves of 2 MiB")
+            },
+        ]
+    }
+
+    /// The rules of stage C that are about the boot: a new root, and debug not yet there.
+    static func stageC(_ subject: Subject, after earlier: Subject?) -> [AuditResult] {
+        [
+            AuditResult("stage C, root", expected: "a new root") {
+                guard let earlier else { throw AuditTrouble("the tables of stage B are not there to compare with") }
+                return subject.root != earlier.root
+                    ? .right("\(subject.root.hex), stage B had \(earlier.root.hex)")
+                    : .wrong("still \(subject.root.hex), as at stage B")
+            },
+            AuditResult("stage C, debug", expected: "nothing is mapped in debug before its first use") {
+                let runs = subject.runs(in: GVA(OSv.Area.debug.base)...GVA(.max)).collector.runs
+                return runs.first.map { .wrong("\($0.va.hex) is mapped to \($0.gpa.hex)") }
+                    ?? .right("nothing is mapped")
+            },
+        ]
+    }
+
+    /// The rules that hold from stage C on, on a live guest too.
+    static func runtime(_ subject: Subject) -> [AuditResult] {
+        let moment = subject.moment.hasPrefix("stage") ? subject.moment : "now"
+        var results: [AuditResult] = []
+        for area in [OSv.Area.main, .page, .mempool] {
+            let split = area == .main
+            results.append(
+                AuditResult(
+                    "\(moment), \(name(area)), first GiB",
+                    expected: split
+                        ? "PA 0-1 GiB, linear: 512 x 4 KiB (bits 0x67), then 511 x 2 MiB (bits 0xe7)"
+                        : "PA 0-1 GiB, linear: 512 x 2 MiB (bits 0xe7)"
+                ) {
+                    try linear(subject, base: area.base, named: name(area), wanted: firstGiB(split: split), below: gib)
+                })
+        }
+        results.append(
+            AuditResult(
+                "\(moment), RAM above 1 GiB",
+                expected: "every RAM range above 1 GiB in main, page and mempool, 2 MiB leaves"
+            ) {
+                let wanted = ramAbove(subject.slots, from: gib)
+                for area in [OSv.Area.main, .page, .mempool] {
+                    let finding = try linear(subject, base: area.base, named: name(area), wanted: wanted, from: gib)
+                    if case .wrong = finding { return finding }
+                }
+                guard !wanted.isEmpty else { return .notApplicable("no RAM above 1 GiB, and nothing mapped there") }
+                return .right(
+                    "3 x \(counted(wanted.reduce(0) { $0 + ($1.end - $1.first) / large }, "leaf", "leaves")) of 2 MiB")
+            })
+        results += [core(subject, moment), low(subject, moment), leafBits(subject, moment), devices(subject, moment)]
+        results += [elsewhere(subject, moment), tablesInArena(subject, moment)]
+        return results
+    }
+
+    // MARK: Single rules
+
+    private static func core(_ subject: Subject, _ moment: String) -> AuditResult {
+        AuditResult(
+            "\(moment), Core",
+            expected: "VA = PA from 0x200000 to its end rounded up to 2 MiB, at most 0x1800000, bits 0xe7"
+        ) {
+            let runs = subject.runs(in: GVA(0)...GVA(OSv.programBase - 1)).collector.runs.filter {
+                $0.va.rawValue >= large
+            }
+            guard let run = runs.first else { return .wrong("nothing is mapped there") }
+            guard runs.count == 1 else { return .wrong("\(runs.count) runs, the second at \(runs[1].va.hex)") }
+            guard run.va.rawValue == OSv.kernelBase, run.gpa.rawValue == run.va.rawValue else {
+                return .wrong("it begins at \(run.va.hex), mapped to \(run.gpa.hex)")
+            }
+            guard run.pageSize == large, run.leafBits == OSv.leafBits2M else {
+                return .wrong("pages of \(pageName(run.pageSize)), bits \(GPA(run.leafBits).hex)")
+            }
+            let end = run.va.rawValue + run.size
+            guard end <= OSv.kernelLimit else { return .wrong("it ends at \(GPA(end).hex)") }
+            return .right("\(counted(run.pageCount, "leaf", "leaves")) of 2 MiB up to \(GPA(end).hex)")
+        }
+    }
+
+    private static func low(_ subject: Subject, _ moment: String) -> AuditResult {
+        AuditResult("\(moment), below Core", expected: "VA 0-0x1fffff is not mapped") {
+            let runs = subject.runs(in: GVA(0)...GVA(OSv.kernelBase - 1)).collector.runs
+            return runs.first.map { .wrong("\($0.va.hex) is mapped to \($0.gpa.hex)") } ?? .right("nothing is mapped")
+        }
+    }
+
+    private static func leafBits(_ subject: Subject, _ moment: String) -> AuditResult {
+        AuditResult("\(moment), leaf bits", expected: "no NX, no global and no 1 GiB leaf in Core and the linear areas")
+        {
+            var leaves: UInt64 = 0
+            let areas = GVA(OSv.areasBase)...GVA(OSv.Area.debug.base - 1)
+            for range in [GVA(OSv.kernelBase)...GVA(OSv.kernelLimit - 1), areas] {
+                for run in subject.runs(in: range).collector.runs {
+                    leaves += run.pageCount
+                    guard run.pageSize < gib else { return .wrong("\(run.va.hex) is a page of 1 GiB") }
+                    guard run.flags.contains(.executable) else { return .wrong("\(run.va.hex) has NX") }
+                    guard !run.flags.contains(.global) else { return .wrong("\(run.va.hex) is global") }
+                    guard run.flags.contains([.user, .writable]) else {
+                        return .wrong("\(run.va.hex) has the permissions \(run.flags.columns)")
+                    }
+                }
+            }
+            return leaves > 0
+                ? .right("so it is in \(counted(leaves, "leaf", "leaves"))") : .wrong("there are no leaves")
+        }
+    }
+
+    private static func devices(_ subject: Subject, _ moment: String) -> AuditResult {
+        AuditResult("\(moment), devices", expected: "device registers at main + PA in 4 KiB leaves, nowhere else") {
+            var found: [String] = []
+            for run in subject.runs().collector.runs where run.isPresent {
+                for device in deviceRanges
+                where run.gpa <= device.upperBound && device.lowerBound <= run.lastGPA {
+                    let va = run.va &+ (device.lowerBound &- run.gpa)
+                    guard run.pageSize == 4096, va.rawValue == OSv.Area.main.base + device.lowerBound.rawValue else {
+                        return .wrong("\(device.lowerBound.hex) at \(va.hex), pages of \(pageName(run.pageSize))")
+                    }
+                    found.append(va.hex)
+                }
+            }
+            return found.isEmpty ? .notApplicable("no device is mapped") : .right("at \(found.joined(separator: ", "))")
+        }
+    }
+
+    private static func elsewhere(_ subject: Subject, _ moment: String) -> AuditResult {
+        AuditResult("\(moment), elsewhere", expected: "no leaf outside the layout's regions") {
+            for run in subject.runs().collector.runs {
+                let last = run.va &+ (run.size &- 1)
+                guard let region = subject.layout?.region(of: run.va) ?? Layout.osv.region(of: run.va),
+                    region.contains(last) || region.name.hasPrefix("program")
+                else { return .wrong("\(run.va.hex)-\(last.hex) is mapped to \(run.gpa.hex)") }
+            }
+            return .right("every leaf lies in a region")
+        }
+    }
+
+    private static func tablesInArena(_ subject: Subject, _ moment: String) -> AuditResult {
+        AuditResult("\(moment), page tables", expected: "every table lies in the slot 'arena'") {
+            guard let arena = subject.slots.slots.first(where: { $0.name == "arena" }) else {
+                return .wrong("there is no slot 'arena'")
+            }
+            let tables = subject.runs().summary.tables
+            for table in tables where arena.hva(of: table.gpa) == nil {
+                return .wrong("the \(subject.format.tableName(level: table.level)) at \(table.gpa.hex) is not in it")
+            }
+            return .right(
+                "\(counted(tables.count, "table")) in slot \(arena.id), GPA \(arena.guestPhysicalAddress.hex)")
+        }
+    }
+
+    // MARK: Helpers
+
+    static func name(_ area: OSv.Area) -> String {
+        switch area {
+        case .main: return "main"
+        case .page: return "page"
+        case .mempool: return "mempool"
+        case .debug: return "debug"
+        }
+    }
+
+    private static func firstGiB(split: Bool) -> [LinearStretch] {
+        guard split else { return [LinearStretch(first: 0, end: gib, pageSize: large)] }
+        return [
+            LinearStretch(first: 0, end: large, pageSize: 4096), LinearStretch(first: large, end: gib, pageSize: large),
+        ]
+    }
+
+    /// RAM above an address as 2 MiB pages map it.
+    static func ramAbove(_ slots: SlotTable, from: UInt64) -> [LinearStretch] {
+        var stretches: [LinearStretch] = []
+        for slot in slots.slots {
+            let first = max(slot.guestPhysicalAddress.rawValue, from) & ~(large - 1)
+            let end = (slot.guestPhysicalAddress.rawValue + slot.size + large - 1) & ~(large - 1)
+            guard end > first, end > from else { continue }
+            if let last = stretches.last, last.end >= first {
+                stretches[stretches.count - 1].end = end
+            } else {
+                stretches.append(LinearStretch(first: first, end: end, pageSize: large))
+            }
+        }
+        return stretches
+    }
+
+    private static func rootEntries(_ subject: Subject) throws -> [(index: Int, value: UInt64)] {
+        guard let page = subject.memory.page(at: subject.root) else {
+            throw AuditTrouble("the root \(subject.root.hex) cannot be read")
+        }
+        return (0..<512).map { ($0, page.load(fromByteOffset: $0 * 8, as: UInt64.self)) }
+    }
+
+    private static func list(_ indices: [Int]) -> String {
+        indices.isEmpty ? "none" : indices.prefix(8).map { "[\($0)]" }.joined(separator: " ")
+    }
+
+    /// Compares what a linear area maps between two offsets with what it should map; devices have a rule of their own.
+    static func linear(
+        _ subject: Subject, base: UInt64, named name: String, wanted: [LinearStretch], from: UInt64 = 0,
+        below: UInt64 = 1 << OSv.areaShift
+    ) throws -> AuditFinding {
+        var found: [LinearStretch] = []
+        // At VA 0 the lower half is the area.
+        let last = base == 0 ? min(below, OSv.programBase) : below
+        let range = GVA(base + from)...GVA(base + last - 1)
+        for run in subject.runs(in: range).collector.runs {
+            let offset = run.va.rawValue &- base
+            guard run.isPresent else { return .wrong("\(run.va.hex) is not present") }
+            guard run.gpa.rawValue == offset, !run.repeatsPage || run.pageCount == 1 else {
+                return .wrong("\(run.va.hex) is mapped to \(run.gpa.hex), not to \(GPA(offset).hex)")
+            }
+            if run.pageSize == 4096, deviceRanges.contains(where: { $0.contains(run.gpa) && $0.contains(run.lastGPA) })
+            {
+                continue
+            }
+            let bits = run.pageSize == 4096 ? OSv.leafBits4K : OSv.leafBits2M
+            guard run.leafBits == bits else {
+                return .wrong("\(run.va.hex) has the leaf bits \(GPA(run.leafBits).hex), not \(GPA(bits).hex)")
+            }
+            let end = offset + run.size
+            if let last = found.last, last.end == offset, last.pageSize == run.pageSize {
+                found[found.count - 1].end = end
+            } else {
+                found.append(LinearStretch(first: offset, end: end, pageSize: run.pageSize))
+            }
+        }
+        // A run may go on beyond the stretch of interest.
+        if let last = found.last, last.end > below { found[found.count - 1].end = below }
+        if let first = found.first, first.first < from { found[0].first = from }
+        guard found == wanted else {
+            return .wrong("\(name) maps \(text(found)), not \(text(wanted))")
+        }
+        let leaves = found.map { "\(($0.end - $0.first) / $0.pageSize) x \(pageName($0.pageSize))" }
+        return .right(leaves.joined(separator: ", then "))
+    }
+
+    private static func text(_ stretches: [LinearStretch]) -> String {
+        guard !stretches.isEmpty else { return "nothing" }
+        let shown = stretches.prefix(3).map {
+            "\(GPA($0.first).hex)-\(GPA($0.end - 1).hex) in \(pageName($0.pageSize)) pages"
+        }
+        return shown.joined(separator: ", ") + (stretches.count > 3 ? " and \(stretches.count - 3) more" : "")
+    }
+}

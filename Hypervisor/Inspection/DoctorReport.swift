@@ -1,0 +1,213 @@
+// `vitrine doctor`: what this host offers, and what to do about what is missing.
+
+import Addresses
+import Glibc
+import JSON
+import SystemCalls
+
+/// One thing looked at.
+public struct DoctorItem: Sendable {
+    /// How it stands.
+    public enum Status: String, Sendable {
+        /// There.
+        case ok
+        /// There in part, or slower than it could be.
+        case limited
+        /// Not there.
+        case missing
+    }
+
+    /// What was looked at.
+    public let name: String
+    /// How it stands.
+    public let status: Status
+    /// What was seen.
+    public let detail: String
+    /// What to do; nil if nothing.
+    public let advice: String?
+    /// Whether vitrine can start no guest without it.
+    public let isNeeded: Bool
+
+    /// An item.
+    public init(_ name: String, _ status: Status, _ detail: String, advice: String? = nil, needed: Bool = false) {
+        self.name = name
+        self.status = status
+        self.detail = detail
+        self.advice = advice
+        isNeeded = needed
+    }
+}
+
+/// Everything looked at.
+public struct DoctorReport: Sendable {
+    /// The items, in order.
+    public let items: [DoctorItem]
+
+    /// A report.
+    public init(_ items: [DoctorItem]) { self.items = items }
+
+    /// Whether guests can run on this host.
+    public var canRunGuests: Bool { items.allSatisfy { !$0.isNeeded || $0.status != .missing } }
+
+    /// The report for people.
+    public var text: String {
+        var buffer = TextBuffer()
+        for item in items {
+            buffer.add(item.status.rawValue)
+            buffer.tab(to: 9)
+            buffer.add(item.name)
+            buffer.tab(to: 25)
+            buffer.line(item.detail)
+            if let advice = item.advice {
+                buffer.add("")
+                buffer.tab(to: 25)
+                buffer.line("-> \(advice)")
+            }
+        }
+        buffer.line(canRunGuests ? "guests can run here" : "no guest can run here: see what is missing above")
+        return String(decoding: buffer.take(), as: UTF8.self)
+    }
+
+    /// The report for programs, schema vitrine.doctor/1.
+    public var json: [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("schema", "vitrine.doctor/1")
+            writer.member("canRunGuests", canRunGuests)
+            writer.key("items")
+            writer.array { writer in
+                for item in items {
+                    writer.object { writer in
+                        writer.member("name", item.name)
+                        writer.member("status", item.status.rawValue)
+                        writer.member("detail", item.detail)
+                        writer.member("advice", item.advice)
+                        writer.member("needed", item.isNeeded)
+                    }
+                }
+            }
+        }
+        writer.newline()
+        return writer.bytes
+    }
+}
+
+/// What can be told without KVM.
+public enum HostChecks {
+    /// Every item but KVM's and the runtime folder's.
+    public static func all() -> [DoctorItem] { [memoryFiles(), hugePages(), pageMap(), bpf(), qemu(), libvirt()] }
+
+    /// memfd, sealed: what guest memory is made of.
+    static func memoryFiles() -> DoctorItem {
+        do throws(Errno) {
+            let file = try FileDescriptor.memoryFile(named: "vitrine-doctor", size: 4096)
+            return try file.cannotShrink()
+                ? DoctorItem("memory files", .ok, "memfd with seals", needed: true)
+                : DoctorItem(
+                    "memory files", .missing, "memfd cannot be sealed", advice: "a kernel from 3.17 on is needed",
+                    needed: true)
+        } catch {
+            return DoctorItem(
+                "memory files", .missing, "\(error)", advice: "a kernel from 3.17 on with memfd_create is needed",
+                needed: true)
+        }
+    }
+
+    static func hugePages() -> DoctorItem {
+        let folder = "/sys/kernel/mm/hugepages"
+        var pools: [String] = []
+        var free: UInt64 = 0
+        for (name, size) in [("hugepages-2048kB", "2M"), ("hugepages-1048576kB", "1G")] {
+            guard let count = number("\(folder)/\(name)/free_hugepages") else { continue }
+            pools.append("\(count) free of \(size)")
+            free += count
+        }
+        guard !pools.isEmpty else {
+            return DoctorItem(
+                "huge pages", .missing, "the kernel has none", advice: "run --huge-pages will not work here")
+        }
+        let detail = pools.joined(separator: ", ")
+        return free > 0
+            ? DoctorItem("huge pages", .ok, detail)
+            : DoctorItem(
+                "huge pages", .limited, detail,
+                advice: "for run --huge-pages 2M: echo 512 > \(folder)/hugepages-2048kB/nr_hugepages")
+    }
+
+    /// Frame numbers of this process's own stack.
+    static func pageMap() -> DoctorItem {
+        var byte: UInt8 = 1
+        let address = withUnsafeMutablePointer(to: &byte) { pointer in
+            pointer.pointee = 2
+            return UInt64(UInt(bitPattern: pointer))
+        }
+        do throws(Errno) {
+            let map = try PageMap(process: getpid())
+            switch map.frame(of: HVA(address)) {
+            case .present: return DoctorItem("pagemap", .ok, "host physical addresses can be read")
+            case .hidden:
+                return DoctorItem(
+                    "pagemap", .limited, "frame numbers are hidden",
+                    advice: "run as root (CAP_SYS_ADMIN) to see host physical addresses")
+            default: return DoctorItem("pagemap", .limited, "the kernel tells nothing about a page that is in use")
+            }
+        } catch {
+            return DoctorItem("pagemap", .missing, "\(error)", advice: "host physical addresses cannot be shown")
+        }
+    }
+
+    static func bpf() -> DoctorItem {
+        let hasBTF = exists("/sys/kernel/btf/vmlinux")
+        guard exists("/proc/sys/kernel/unprivileged_bpf_disabled") || exists("/sys/fs/bpf") else {
+            return DoctorItem(
+                "BPF", .missing, "this kernel has none", advice: "KVM's own tables cannot be read; computed ones can")
+        }
+        guard hasBTF else {
+            return DoctorItem(
+                "BPF", .limited, "BPF without BTF",
+                advice: "a kernel with CONFIG_DEBUG_INFO_BTF describes its own structures")
+        }
+        return geteuid() == 0
+            ? DoctorItem("BPF", .ok, "BPF with BTF")
+            : DoctorItem(
+                "BPF", .limited, "BPF with BTF, for root alone", advice: "run as root to read KVM's own tables")
+    }
+
+    static func qemu() -> DoctorItem {
+        guard let path = executable("qemu-system-x86_64") else {
+            return DoctorItem(
+                "QEMU", .missing, "no qemu-system-x86_64 in PATH",
+                advice: "only comparisons need it: apt-get install qemu-system-x86")
+        }
+        return DoctorItem("QEMU", .ok, path)
+    }
+
+    static func libvirt() -> DoctorItem {
+        let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib/x86_64-linux-gnu"]
+        let library = folders.map { $0 + "/libvirt.so.0" }.first(where: exists)
+        guard let library else {
+            return DoctorItem(
+                "libvirt", .missing, "no libvirt.so.0", advice: "only libvirt domains need it: apt-get install libvirt0"
+            )
+        }
+        let socket = "/run/libvirt/libvirt-sock"
+        return exists(socket)
+            ? DoctorItem("libvirt", .ok, "\(library), \(socket)")
+            : DoctorItem("libvirt", .limited, "\(library), no daemon at \(socket)", advice: "systemctl start libvirtd")
+    }
+
+    // MARK: Helpers
+
+    /// Whether a path names anything.
+    public static func exists(_ path: String) -> Bool { (try? Files.status(of: path)) != nil }
+
+    private static func number(_ path: String) -> UInt64? {
+        guard let bytes = try? Files.contents(of: path) else { return nil }
+        return UInt64(String(decoding: bytes.prefix { $0 != 10 }, as: UTF8.self))
+    }
+
+    private static func executable(_ name: String) -> String? {
+        let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
+        return path.split(separator: ":").map { "\($0)/\(name)" }.first(where: exists)
+    }
+}
