@@ -33,8 +33,8 @@ enum ProgramError: Error {
     case noNamespaceLeft
     case addressTaken(UInt64)
     #if hasFeature(Embedded)
-    /// What the address space answered: the kernel's alone.
-    case memory(MemoryError)
+        /// What the address space answered: the kernel's alone.
+        case memory(MemoryError)
     #endif
 
     /// What to say before the number the error carries, and after it.
@@ -76,7 +76,7 @@ enum ProgramError: Error {
         case .noNamespaceLeft: ("no namespace is left: one program at 0x100000000000 and 31 namespaces", nil, false, "")
         case .addressTaken(let address): ("the range at ", address, false, " is mapped already")
         #if hasFeature(Embedded)
-        case .memory(let error): (error.text, nil, false, "")
+            case .memory(let error): (error.text, nil, false, "")
         #endif
         }
     }
