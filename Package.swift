@@ -91,8 +91,8 @@ let package = Package(
 
         // The part of the guest kernel that reads programs' files, compiled for the host to be tested there.
         .target(
-            name: "Processes", dependencies: ["Layouts"], path: "GuestKernel",
-            sources: ["Memory/MemoryError.swift", "Processes/ProgramError.swift", "Processes/ProgramImage.swift"], swiftSettings: strict),
+            name: "Processes", dependencies: ["Layouts"], path: "GuestKernel/Processes",
+            sources: ["ProgramError.swift", "ProgramImage.swift"], swiftSettings: strict),
 
         tool(
             "vitrine",

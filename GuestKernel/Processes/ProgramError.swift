@@ -32,7 +32,10 @@ enum ProgramError: Error {
     case namespaceTaken(UInt64)
     case noNamespaceLeft
     case addressTaken(UInt64)
-    case memory(MemoryError)
+    #if hasFeature(Embedded)
+        /// What the address space answered: the kernel's alone.
+        case memory(MemoryError)
+    #endif
 
     /// What to say before the number the error carries, and after it.
     var text: (before: StaticString, number: UInt64?, decimal: Bool, after: StaticString) {
@@ -72,7 +75,9 @@ enum ProgramError: Error {
         case .namespaceTaken(let slot): ("namespace ", slot, true, " is taken")
         case .noNamespaceLeft: ("no namespace is left: one program at 0x100000000000 and 31 namespaces", nil, false, "")
         case .addressTaken(let address): ("the range at ", address, false, " is mapped already")
-        case .memory(let error): (error.text, nil, false, "")
+        #if hasFeature(Embedded)
+            case .memory(let error): (error.text, nil, false, "")
+        #endif
         }
     }
 }

@@ -260,6 +260,10 @@ enum Programs {
 extension ProgramError {
     /// The error in words.
     func write(to writer: inout TextWriter) {
+        if case .memory(let error) = self {
+            error.write(to: &writer)
+            return
+        }
         let text = text
         writer.text(text.before)
         guard let number = text.number else { return }

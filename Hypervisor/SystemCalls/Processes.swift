@@ -21,6 +21,9 @@ public struct ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        // What this process inherited is not for the program: whoever waits for the end of such a pipe or socket would wait
+        // for the program as well. A kernel before 5.11 cannot do it; then it inherits as always.
+        _ = csystem_close_on_exec_from(3)
         // dup2 onto itself clears close-on-exec (posix_spawn(3)).
         posix_spawn_file_actions_adddup2(&actions, kept.rawValue, kept.rawValue)
         // Signals that this process ignores would be ignored by the program as well.

@@ -22,6 +22,8 @@ long csystem_ioctl(int fd, unsigned long request, unsigned long argument);
 long csystem_ioctl_pointer(int fd, unsigned long request, void *argument);
 /// fcntl(2) with an integer argument.
 long csystem_fcntl(int fd, int command, long argument);
+/// close_range(2) with CLOSE_RANGE_CLOEXEC, from a descriptor on; a GNU extension.
+long csystem_close_on_exec_from(unsigned first);
 /// The POSIX strerror_r(3); glibc's own name gives another function.
 int strerror_r_xsi(int code, char *buffer, size_t count);
 
