@@ -78,7 +78,8 @@ let package = Package(
 
         // The inspector's side: where tables are read from, and what is said of them.
         module(
-            "Targets", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables"]),
+            "Targets",
+            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores"]),
         module(
             "Inspection",
             ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "PageTables", "Targets"]),

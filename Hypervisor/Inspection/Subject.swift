@@ -9,7 +9,7 @@ import Targets
 /// Where tables are read: one concrete type, so that the walk is compiled for it.
 public enum TableMemory: PhysicalMemory, Sendable {
     /// The memory of a guest that runs on.
-    case live(MappedMemory)
+    case live(TargetMemory)
     /// Tables of a moment that has passed.
     case stage(StageTables)
     /// Any other memory, at the cost of a dynamic call a table.
@@ -21,6 +21,15 @@ public enum TableMemory: PhysicalMemory, Sendable {
         case .live(let memory): return memory.page(at: address)
         case .stage(let tables): return tables.page(at: address)
         case .other(let memory): return memory.page(at: address)
+        }
+    }
+
+    /// Forgets copies.
+    public func refresh() {
+        switch self {
+        case .live(let memory): memory.refresh()
+        case .stage: break
+        case .other(let memory): memory.refresh()
         }
     }
 }
