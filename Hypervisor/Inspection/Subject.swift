@@ -50,12 +50,18 @@ public struct Subject: Sendable {
     public let root: GPA
     /// When this is: `live`, `consistent`, `stage A`.
     public let moment: String
+    /// How the memory is read, where that is worth a word: `process 1234`, `monitor`, `file`.
+    public let source: String?
+    /// Whether the slots' host addresses are those of a process.
+    public let hasHostAddresses: Bool
 
     /// A subject.
     public init(
         name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, format: PageTableFormat, root: GPA,
-        moment: String = "live"
+        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true
     ) {
+        self.source = source
+        self.hasHostAddresses = hasHostAddresses
         self.name = name
         self.layout = layout
         self.slots = slots
@@ -63,6 +69,13 @@ public struct Subject: Sendable {
         self.format = format
         self.root = root
         self.moment = moment
+    }
+
+    /// What a report begins with.
+    var heading: String {
+        let layout = layout.map { "layout \($0.name), " } ?? ""
+        let source = source.map { ", memory by \($0)" } ?? ""
+        return "\(name): \(layout)\(format.name) tables, root \(root.hex), \(moment)\(source)"
     }
 
     /// One address through the tables.
