@@ -131,6 +131,8 @@ let package = Package(
             "Targets", ["Addresses", "SystemCalls", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Targets"]),
         tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
         tests(
+            "Oracle", ["Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "GuestImages"]),
+        tests(
             "EndToEnd",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
