@@ -47,7 +47,12 @@ public final class QEMUTarget: Target {
     }
 
     /// Connects to a monitor and finds out about the machine: four round trips.
-    public init(socket path: String, access: Access = .best) throws(TargetError) {
+    ///
+    /// - Parameters:
+    ///   - path: the socket.
+    ///   - access: how to read memory.
+    ///   - seconds: how long to wait for the monitor's first answer.
+    public init(socket path: String, access: Access = .best, timeout seconds: Double = 5) throws(TargetError) {
         name = "qmp:" + path
         do throws(TargetError) {
             client = try QMPClient(path: path, name: "qmp:" + path)
@@ -55,10 +60,19 @@ public final class QEMUTarget: Target {
             guard case .noSuchTarget = error else { throw error }
             throw .noSuchTarget("no QEMU listens at \(path)")
         }
-        let first = try client.execute([
-            ("query-cpus-fast", []),
-            ("human-monitor-command", [JSONMember("command-line", "info mtree -f")]),
-        ])
+        let first: [QMPReply]
+        do throws(TargetError) {
+            first = try client.execute(
+                [
+                    ("query-cpus-fast", []),
+                    ("human-monitor-command", [JSONMember("command-line", "info mtree -f")]),
+                ], timeout: seconds)
+        } catch {
+            guard case .noAnswer = error else { throw error }
+            throw .unable(
+                "the monitor at \(path) does not answer: QEMU is stopped, or talks to another client (it serves one client "
+                    + "at a time on a socket; give it a second -qmp)")
+        }
         guard first.count == 2, let list = first[0].value.elements, let view = first[1].value.text else {
             throw .badAnswer("query-cpus-fast and info mtree")
         }

@@ -41,7 +41,9 @@ enum QEMUText {
     /// The address in `Host virtual address for 0x0 (pc.ram) is 0x7fc6afe00000`.
     static func hostAddress(_ text: String) -> UInt64? {
         let words = text.split { $0 == " " || $0.isNewline }
-        guard words.count > 2, words[words.count - 2] == "is", words[words.count - 1].hasPrefix("0x") else { return nil }
+        guard words.count > 2, words[words.count - 2] == "is", words[words.count - 1].hasPrefix("0x") else {
+            return nil
+        }
         return UInt64(words[words.count - 1].dropFirst(2), radix: 16)
     }
 

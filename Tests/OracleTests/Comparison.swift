@@ -26,7 +26,8 @@ struct PrintedLeaf: Hashable, CustomStringConvertible {
         guard words.count == 3, words[0].hasSuffix(":"), words[2].count == 9,
             let va = UInt64(words[0].dropLast(), radix: 16), let pa = UInt64(words[1], radix: 16)
         else { return nil }
-        self.init(va: va, pa: pa, flags: String(words[2]))
+        // In PAE mode QEMU prints bit 63 as part of the address too.
+        self.init(va: va, pa: pa & 0x000f_ffff_ffff_ffff, flags: String(words[2]))
     }
 
     /// The letters that QEMU prints for a leaf; P is the large-page bit, which is PAT in a 4 KiB page and not printed.
@@ -117,8 +118,9 @@ private func compareTranslations(
     for (address, answer) in zip(asked, answers) {
         let translation = translate(GVA(address), root: root, format: format, memory: target.memory)
         let expected: UInt64?
-        if let start = answer.firstRange(of: "gpa: 0x") {
-            expected = UInt64(answer[start.upperBound...].prefix { $0.isHexDigit }, radix: 16)
+        // `gpa: 0x1234`, and for 0 without 0x.
+        if let start = answer.firstRange(of: "gpa: ") {
+            expected = parseHexadecimal(answer[start.upperBound...].prefix { $0.isHexDigit || $0 == "x" })
         } else {
             expected = nil
         }

@@ -62,7 +62,7 @@ import Testing
         let (machine, target) = try start("pae")
         #expect(target.memorySource == "process \(machine.process.processIdentifier)")
         #expect(target.pid == machine.process.processIdentifier)
-        let slow = try QEMUTarget(socket: machine.socket, access: .monitor)
+        let slow = try QEMUTarget(socket: machine.secondSocket, access: .monitor)
         #expect(slow.memorySource == "monitor")
         #expect(slow.slots == target.slots)
         #expect(try dump(slow) == dump(target))
@@ -111,6 +111,16 @@ import Testing
             guard case .wentAway = error as? TargetError else { return false }
             return true
         }
+    }
+
+    /// A monitor that is busy with another client says so after the time.
+    @Test func aMonitorInUse() throws {
+        let (machine, target) = try start("pae")
+        #expect { try QEMUTarget(socket: machine.socket, timeout: 0.3) } throws: { error in
+            guard case .unable(let text) = error as? TargetError else { return false }
+            return text.contains("one client at a time")
+        }
+        withExtendedLifetime(target) {}
     }
 
     /// A QEMU that stands still (SIGSTOP): an error after the time, not a hang.

@@ -9,6 +9,8 @@ final class QEMU {
     let process = Process()
     let folder: String
     var socket: String { folder + "/qmp.sock" }
+    /// A second monitor: QEMU serves one client at a time on each.
+    var secondSocket: String { folder + "/second.sock" }
     var console: String { folder + "/console" }
 
     static let executable = "/usr/bin/qemu-system-x86_64"
@@ -23,13 +25,14 @@ final class QEMU {
         process.arguments =
             [
                 "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-no-reboot", "-serial",
-                "file:\(console)", "-qmp", "unix:\(socket),server=on,wait=off",
+                "file:\(console)", "-qmp", "unix:\(socket),server=on,wait=off", "-qmp",
+                "unix:\(secondSocket),server=on,wait=off",
             ] + arguments
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
-        try wait("its monitor") { access(socket, F_OK) == 0 }
+        try wait("its monitor") { access(socket, F_OK) == 0 && access(secondSocket, F_OK) == 0 }
     }
 
     deinit {
