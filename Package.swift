@@ -78,7 +78,8 @@ let package = Package(
 
         // The inspector's side: where tables are read from, and what is said of them.
         module(
-            "Targets", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables"]),
+            "Targets",
+            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores"]),
         module(
             "Inspection",
             ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "PageTables", "Targets"]),
@@ -129,6 +130,8 @@ let package = Package(
         tests(
             "Targets", ["Addresses", "SystemCalls", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Targets"]),
         tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
+        tests(
+            "Oracle", ["Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "GuestImages"]),
         tests(
             "EndToEnd",
             [

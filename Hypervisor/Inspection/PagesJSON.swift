@@ -32,6 +32,7 @@ final class PagesJSON: PagesPrinter {
         writer.member("root", hex: subject.root.rawValue)
         writer.member("mode", subject.format.name)
         writer.member("moment", subject.moment)
+        if let source = subject.source { writer.member("memory", source) }
         switch view {
         case .ranges: writer.key("ranges")
         case .entries, .tree: writer.key("entries")

@@ -46,9 +46,7 @@ final class PagesText: PagesPrinter {
     }
 
     func begin() {
-        let layout = subject.layout.map { "layout \($0.name), " } ?? ""
-        buffer.line(
-            "\(subject.name): \(layout)\(subject.format.name) tables, root \(subject.root.hex), \(subject.moment)")
+        buffer.line(subject.heading)
         switch view {
         case .ranges:
             buffer.add("virtual addresses")

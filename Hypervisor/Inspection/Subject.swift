@@ -9,7 +9,7 @@ import Targets
 /// Where tables are read: one concrete type, so that the walk is compiled for it.
 public enum TableMemory: PhysicalMemory, Sendable {
     /// The memory of a guest that runs on.
-    case live(MappedMemory)
+    case live(TargetMemory)
     /// Tables of a moment that has passed.
     case stage(StageTables)
     /// Any other memory, at the cost of a dynamic call a table.
@@ -21,6 +21,15 @@ public enum TableMemory: PhysicalMemory, Sendable {
         case .live(let memory): return memory.page(at: address)
         case .stage(let tables): return tables.page(at: address)
         case .other(let memory): return memory.page(at: address)
+        }
+    }
+
+    /// Forgets copies.
+    public func refresh() {
+        switch self {
+        case .live(let memory): memory.refresh()
+        case .stage: break
+        case .other(let memory): memory.refresh()
         }
     }
 }
@@ -41,12 +50,18 @@ public struct Subject: Sendable {
     public let root: GPA
     /// When this is: `live`, `consistent`, `stage A`.
     public let moment: String
+    /// How the memory is read, where that is worth a word: `process 1234`, `monitor`, `file`.
+    public let source: String?
+    /// Whether the slots' host addresses are those of a process.
+    public let hasHostAddresses: Bool
 
     /// A subject.
     public init(
         name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, format: PageTableFormat, root: GPA,
-        moment: String = "live"
+        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true
     ) {
+        self.source = source
+        self.hasHostAddresses = hasHostAddresses
         self.name = name
         self.layout = layout
         self.slots = slots
@@ -54,6 +69,13 @@ public struct Subject: Sendable {
         self.format = format
         self.root = root
         self.moment = moment
+    }
+
+    /// What a report begins with.
+    var heading: String {
+        let layout = layout.map { "layout \($0.name), " } ?? ""
+        let source = source.map { ", memory by \($0)" } ?? ""
+        return "\(name): \(layout)\(format.name) tables, root \(root.hex), \(moment)\(source)"
     }
 
     /// One address through the tables.

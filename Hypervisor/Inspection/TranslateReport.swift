@@ -39,7 +39,7 @@ public struct AddressWay: Sendable {
         let last = translation.entries.last?.value ?? 0
         meaning = subject.layout?.meaning(of: last)?.name
         slot = mapping.flatMap { subject.slots.slot(containing: $0.gpa) }
-        hva = mapping.flatMap { subject.slots.hva(of: $0.gpa) }
+        hva = subject.hasHostAddresses ? mapping.flatMap { subject.slots.hva(of: $0.gpa) } : nil
         backing = mapping.map { subject.slots.backing(of: $0.gpa).0 } ?? .absent
         if let hva, let frame = pageMap?.frame(of: hva) { self.frame = frame } else { frame = nil }
     }
@@ -78,8 +78,7 @@ public struct AddressWay: Sendable {
 /// Writes the ways of addresses as text: a ladder each.
 public func translateText(_ ways: [AddressWay], subject: Subject, pid: Int32) -> String {
     var buffer = TextBuffer()
-    let layout = subject.layout.map { "layout \($0.name), " } ?? ""
-    buffer.line("\(subject.name): \(layout)\(subject.format.name) tables, root \(subject.root.hex), \(subject.moment)")
+    buffer.line(subject.heading)
     for way in ways {
         buffer.newline()
         ladder(way, subject: subject, pid: pid, into: &buffer)

@@ -308,6 +308,12 @@ public struct PageTableFormat: Hashable, Sendable {
     /// The number of the root's level: 4 for four levels.
     @inlinable public var rootLevel: Int { levels.count }
 
+    /// What a root's address is a multiple of, in bytes: the size of its table, 4 KiB at most on x86, 32 bytes with PAE.
+    public var rootAlignment: UInt64 {
+        guard let top = levels.last else { return 4096 }
+        return UInt64(top.entryCount * entrySize)
+    }
+
     /// What an entry of a table that is governed throughout grants, in bits that are ANDed over the levels: bits of `grantMask` as they are, of `denyMask` inverted.
     @inlinable public func grants(of entry: UInt64) -> UInt64 { (entry ^ denyMask) & (grantMask | denyMask) }
 

@@ -45,7 +45,7 @@ public struct PagingState: Equatable, Sendable {
         let noExecute = efer & 1 << 11 != 0
         guard efer & 1 << 10 != 0 else {
             let format = PageTableFormat.x86PAE(
-                maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute)
+                maxPhysicalAddressBits: maxPhysicalAddressBits, noExecute: noExecute, accessedInRoot: true)
             // SDM 3, table 5-7: the root is aligned to 32 bytes.
             return .paging(format, root: GPA(cr3 & 0xffff_ffe0))
         }

@@ -39,7 +39,7 @@ extension Walker {
                         entry: TranslationEntry(level: number, at: entryAt, value: entry),
                         va: GVA(va &+ index &* level.coverage),
                         target: GPA(rule.address(of: entry) | offset &+ index &* level.coverage), isLeaf: true,
-                        flags: current.run.flags, pageShift: rule.pageShift))
+                        flags: current.run.flags, pageShift: level.shift))
             }
         }
         return 1

@@ -46,7 +46,11 @@ extension PageTableFormat {
     ///   - maxPhysicalAddressBits: MAXPHYADDR: bits 62 down to it are reserved in entries of levels 1 and 2, 63 down to it in
     ///     the root's (SDM 3, tables 5-8 to 5-11).
     ///   - noExecute: EFER.NXE; without it bit 63 is reserved.
-    public static func x86PAE(maxPhysicalAddressBits: Int = 52, noExecute: Bool = true) -> PageTableFormat {
+    ///   - accessedInRoot: lets bit 5 of the root's entries pass. It is reserved, but QEMU's TCG sets it there in memory
+    ///     when it walks, and what is in memory after CR3 was loaded makes no access fault.
+    public static func x86PAE(
+        maxPhysicalAddressBits: Int = 52, noExecute: Bool = true, accessedInRoot: Bool = false
+    ) -> PageTableFormat {
         let bits = UInt64(min(max(maxPhysicalAddressBits, 32), 52))
         let tableAddress = X86Bit.address & ((1 << bits) &- 1)
         // Unlike with 4 levels bits 62:52 are not ignored but reserved (SDM 3, tables 5-9 to 5-11).
@@ -71,7 +75,7 @@ extension PageTableFormat {
                 // The root's entries have no permissions: bits 2:1 and 8:5 are reserved (SDM 3, table 5-8).
                 PageTableLevel(
                     shift: 30, indexBits: 2, table: .always, tableAddressMask: tableAddress,
-                    tableReserved: ~((1 << bits) &- 1) | 0x1e6,
+                    tableReserved: ~((1 << bits) &- 1) | (accessedInRoot ? 0x1c6 : 0x1e6),
                     tableUngoverned: X86Bit.writable | X86Bit.user | X86Bit.executeDisable, leaf: nil),
             ])
     }

@@ -18,9 +18,11 @@ public final class OwnGuest: Target {
     /// The number of vCPUs.
     public let vcpuCount: Int
     /// The memory, mapped read-only.
-    public let memory: MappedMemory
+    public let mapped: MappedMemory
+    /// The same.
+    public var memory: TargetMemory { .mapped(mapped) }
     /// The memory slots.
-    public var slots: SlotTable { memory.slots }
+    public var slots: SlotTable { mapped.slots }
     /// The connection, for commands of one's own.
     public let client: QMPClient
 
@@ -51,7 +53,7 @@ public final class OwnGuest: Target {
                 ))
         }
         pairs.sort { $0.slot.guestPhysicalAddress < $1.slot.guestPhysicalAddress }
-        memory = try OwnGuest.map(pairs.map(\.slot), pairs.map(\.backing))
+        mapped = try OwnGuest.map(pairs.map(\.slot), pairs.map(\.backing))
         name = client.name
         self.pid = Int32(truncatingIfNeeded: pid)
         layout = reply.value["layout"]?.text

@@ -62,6 +62,11 @@ public final class QMPClient: Sendable {
         }
     }
 
+    /// The process and the user at the other end (SO_PEERCRED): whoever listened on the socket.
+    public func peer() throws(TargetError) -> (pid: Int32, user: UInt32) {
+        do throws(Errno) { return try UnixSocket.peer(of: socket) } catch { throw .call(error) }
+    }
+
     /// Runs a command and waits for its answer.
     @discardableResult
     public func execute(

@@ -9,7 +9,7 @@ import PageTables
 public protocol Target: AnyObject, Sendable {
     /// What the user called it.
     var name: String { get }
-    /// The process that runs it: the one whose host virtual addresses the slots have.
+    /// The process that runs it: the one whose host virtual addresses the slots have; 0 if there is none.
     var pid: Int32 { get }
     /// The layout it was started with, or nil if that is not known.
     var layout: String? { get }
@@ -17,8 +17,12 @@ public protocol Target: AnyObject, Sendable {
     var vcpuCount: Int { get }
     /// The memory slots.
     var slots: SlotTable { get }
-    /// The memory, mapped read-only. The guest runs on while it is read.
-    var memory: MappedMemory { get }
+    /// The memory. The guest runs on while it is read.
+    var memory: TargetMemory { get }
+    /// How the memory is read, in a few words: `mapped`, `process 1234`, `monitor`, `file`.
+    var memorySource: String { get }
+    /// Whether the guest may run on while it is looked at; false for a file.
+    var isLive: Bool { get }
 
     /// The registers of a vCPU, taken between two instructions.
     func registers(vcpu: Int) throws(TargetError) -> TargetRegisters
@@ -42,9 +46,42 @@ public protocol Target: AnyObject, Sendable {
     func info() throws(TargetError) -> JSON
     /// KVM's statistics by name: of one vCPU, or of the whole VM.
     func statistics(vcpu: Int?) throws(TargetError) -> [(name: String, values: [UInt64])]
+    /// Says whether everything that was read of the memory so far could be read.
+    ///
+    /// - Throws: `wentAway` or another error if the target ended or stopped answering in the middle.
+    func checkReads() throws(TargetError)
 }
 
 extension Target {
+    /// Mapped memory.
+    public var memorySource: String { "mapped" }
+    /// It may run.
+    public var isLive: Bool { true }
+    /// Nothing that is mapped can fail to be read.
+    public func checkReads() throws(TargetError) {}
+
+    private var cannot: String { "'\(name)' is no guest of vitrine run" }
+
+    /// Only KVM in vitrine-vmm can be asked.
+    public func translate(_ address: GVA, vcpu: Int) throws(TargetError) -> GPA? {
+        throw .unable("\(cannot): there is no KVM to translate for it")
+    }
+
+    /// Only our kernels have a monitor.
+    public func exec(_ command: String, timeout: Double) throws(TargetError) -> [String] {
+        throw .unable("\(cannot): its kernel has no monitor to run commands")
+    }
+
+    /// Only vitrine-vmm keeps the tables of boot stages.
+    public func stageTables(_ stage: String) throws(TargetError) -> StageTables {
+        throw .unable("\(cannot): the tables of its boot stages were not kept")
+    }
+
+    /// Only vitrine-vmm has KVM's statistics.
+    public func statistics(vcpu: Int?) throws(TargetError) -> [(name: String, values: [UInt64])] {
+        throw .unable("\(cannot): it gives no statistics")
+    }
+
     /// Runs a command of the kernel's monitor, with 10 seconds to answer.
     public func exec(_ command: String) throws(TargetError) -> [String] { try exec(command, timeout: 10) }
 }
@@ -53,9 +90,12 @@ extension Target {
 public enum Targets {
     /// The target that a text names.
     ///
-    /// NAME is a guest of this user; `pid:`, `libvirt:`, `qmp:` and `core:` are known and refused with `unable`.
+    /// NAME is a guest of this user, `qmp:SOCKET` a QEMU monitor, `core:FILE` an ELF core or a raw image; `pid:` and
+    /// `libvirt:` are known and refused with `unable`.
     public static func open(_ text: String) throws(TargetError) -> any Target {
-        try openGuest(text)
+        if text.hasPrefix("core:") { return try CoreTarget(path: String(text.dropFirst(5))) }
+        if text.hasPrefix("qmp:") { return try QEMUTarget(socket: String(text.dropFirst(4))) }
+        return try openGuest(text)
     }
 
     /// The guest of this user that a text names.
@@ -71,11 +111,12 @@ public enum Targets {
     }
 
     private static func refuseOtherKinds(_ text: String) throws(TargetError) {
-        for (prefix, what) in [
-            ("pid:", "other processes that run a VM"), ("libvirt:", "libvirt domains"), ("qmp:", "QEMU monitors"),
-            ("core:", "core files"),
-        ] where text.hasPrefix(prefix) {
+        for (prefix, what) in [("pid:", "other processes that run a VM"), ("libvirt:", "libvirt domains")]
+        where text.hasPrefix(prefix) {
             throw .unable("\(text): \(what) are not available in this version; name a guest of vitrine run")
+        }
+        for (prefix, what) in [("qmp:", "a QEMU monitor"), ("core:", "a file")] where text.hasPrefix(prefix) {
+            throw .unable("\(text) is \(what), which can be looked at only; this verb is for guests of vitrine run")
         }
     }
 }

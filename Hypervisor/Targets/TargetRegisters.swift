@@ -14,6 +14,24 @@ public struct TargetSegment: Sendable, Equatable {
     /// Access rights as in the second word of a descriptor, bits 8-15 and 20-23 moved down to 0-7 and 12-15 (VMX's form:
     /// Intel SDM volume 3, 25.4.1).
     public let attributes: UInt32
+
+    /// From what a descriptor cache holds.
+    ///
+    /// - Parameter flags: the second word of the descriptor.
+    init(selector: UInt64, base: UInt64, limit: UInt64, flags: UInt64) {
+        self.selector = UInt16(truncatingIfNeeded: selector)
+        self.base = base
+        self.limit = UInt32(truncatingIfNeeded: limit)
+        attributes = UInt32(truncatingIfNeeded: flags >> 8 & 0xf0ff)
+    }
+
+    /// A segment register.
+    init(base: UInt64, limit: UInt32, selector: UInt16, attributes: UInt32) {
+        self.base = base
+        self.limit = limit
+        self.selector = selector
+        self.attributes = attributes
+    }
 }
 
 /// The registers of a target's vCPU, by the processor's names in lower case.
@@ -46,6 +64,16 @@ public struct TargetRegisters: Sendable {
     /// What decides how addresses are translated.
     public var paging: PagingState {
         PagingState(cr0: cr0, cr3: cr3, cr4: cr4, efer: efer, maxPhysicalAddressBits: maxPhysicalAddressBits)
+    }
+
+    /// Registers by name.
+    public init(
+        values: [(name: String, value: UInt64)], segments: [(name: String, segment: TargetSegment)],
+        maxPhysicalAddressBits: Int
+    ) {
+        self.values = values
+        self.segments = segments
+        self.maxPhysicalAddressBits = maxPhysicalAddressBits
     }
 
     /// From the answer to `x-vitrine-registers`.

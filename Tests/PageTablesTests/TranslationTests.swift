@@ -139,7 +139,7 @@ import Testing
         state.efer = 0x500
         #expect(state.mode == .paging(.x86FiveLevel(noExecute: false), root: GPA(0x1234_5000)))
         state.efer = 0
-        #expect(state.mode == .paging(.x86PAE(noExecute: false), root: GPA(0x1234_5fe0)))
+        #expect(state.mode == .paging(.x86PAE(noExecute: false, accessedInRoot: true), root: GPA(0x1234_5fe0)))
         state.cr4 = 0
         #expect(
             state.mode == .paging(.x86ThirtyTwoBit(largePages: false), root: GPA(0x1234_5000)))

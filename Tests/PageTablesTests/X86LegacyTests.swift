@@ -139,6 +139,8 @@ extension GPA {
         let result = translated(0xc000_1234).result
         let reserved = [1, 2, 5, 6, 7, 8].contains(bit) || bit >= 40
         let address = (12..<40).contains(bit) && value != 0x2001
+        let lenient = PageTableFormat.x86PAE(maxPhysicalAddressBits: 40, accessedInRoot: true)
+        #expect((translated(0xc000_1234, format: lenient).mapping != nil) == (!reserved && !address || bit == 5))
         if reserved {
             #expect(result == .reservedBits(level: 3, bits: 1 << UInt64(bit), mapping: nil))
         } else if !address {

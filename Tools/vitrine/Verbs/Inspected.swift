@@ -13,6 +13,7 @@ extension InspectionVerbs {
     static let tableOptions = [
         OptionDescription("vcpu", "N", "the tables that this vCPU uses, 0 if not given"),
         OptionDescription("root", "PA", "the tables with this root"),
+        OptionDescription("paging", "MODE", "read them as 32-bit, pae, 4-level or 5-level, whatever the vCPU does"),
         OptionDescription("stage", "A|B|C|ready", "the tables as they were at this boot stage"),
     ]
 
@@ -32,22 +33,8 @@ extension InspectionVerbs {
     ) throws -> Subject {
         let layout = try layout(arguments, of: target)
         let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
-        let registers = try target.registers(vcpu: vcpu)
-        var format: PageTableFormat
-        var root: GPA
-        switch registers.paging.mode {
-        case .paging(let itsFormat, let itsRoot): (format, root) = (itsFormat, itsRoot)
-        case .pagingOff:
-            guard arguments.value("root") != nil || arguments.value("stage") != nil else {
-                throw CommandError(
-                    .unable,
-                    "paging is off on vCPU \(vcpu) of '\(target.name)': a virtual address is a physical one; "
-                        + "--vcpu N or --root PA names tables")
-            }
-            (format, root) = (.x86FourLevel(maxPhysicalAddressBits: registers.maxPhysicalAddressBits), GPA(0))
-        case .unsupported(let mode):
-            throw CommandError(.unable, "vCPU \(vcpu) of '\(target.name)' uses \(mode), which this version cannot read")
-        }
+        let (format, itsRoot) = try tables(arguments, target: target, vcpu: vcpu)
+        var root = itsRoot
         if let text = arguments.value("stage") {
             guard arguments.value("root") == nil, arguments.value("vcpu") == nil else {
                 throw UsageError("--stage has tables of its own; it goes with neither --vcpu nor --root")
@@ -63,9 +50,11 @@ extension InspectionVerbs {
         }
         if let text = arguments.value("root") {
             guard let address = GPA(parsing: text) else { throw UsageError("--root \(text): no address") }
-            guard address.isAligned(to: 4096) else {
+            let alignment = format.rootAlignment
+            guard address.isAligned(to: alignment) else {
                 throw UsageError(
-                    "--root \(text): a root is a multiple of 4096, this is \(address.rawValue & 4095) more")
+                    "--root \(text): a root is a multiple of \(alignment), this is "
+                        + "\(address.rawValue & (alignment - 1)) more")
             }
             guard target.slots.slot(containing: address) != nil else {
                 throw UsageError("--root \(text): no memory slot of '\(target.name)' holds that address")
@@ -74,7 +63,46 @@ extension InspectionVerbs {
         }
         return Subject(
             name: target.name, layout: layout, slots: target.slots, memory: .live(target.memory), format: format,
-            root: root, moment: moment)
+            root: root, moment: target.isLive ? moment : "consistent",
+            source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0)
+    }
+
+    /// Formats that --paging names.
+    private static let pagingModes: [(name: String, format: PageTableFormat)] = [
+        ("32-bit", .x86ThirtyTwoBit()), ("pae", .x86PAE()), ("4-level", .x86FourLevel()), ("5-level", .x86FiveLevel()),
+    ]
+
+    /// Format and root as the options and the vCPU's registers have them; a root that --root will replace may be 0.
+    private static func tables(
+        _ arguments: Arguments, target: any Target, vcpu: Int
+    ) throws -> (PageTableFormat, GPA) {
+        let isRootGiven = arguments.value("root") != nil
+        if let text = arguments.value("paging") {
+            guard let mode = pagingModes.first(where: { $0.name == text.lowercased() }) else {
+                throw UsageError(
+                    unknownName(text, among: pagingModes.map(\.name), what: "--paging")
+                        + " (32-bit, pae, 4-level or 5-level)")
+            }
+            if isRootGiven { return (mode.format, GPA(0)) }
+            let root = try target.registers(vcpu: vcpu).cr3 & X86Bit.address
+            return (mode.format, GPA(root))
+        }
+        // An image without registers: 64-bit tables unless --paging says otherwise.
+        if target.vcpuCount == 0 && isRootGiven { return (.x86FourLevel(), GPA(0)) }
+        let registers = try target.registers(vcpu: vcpu)
+        switch registers.paging.mode {
+        case .paging(let format, let root): return (format, root)
+        case .pagingOff:
+            guard isRootGiven || arguments.value("stage") != nil else {
+                throw CommandError(
+                    .unable,
+                    "paging is off on vCPU \(vcpu) of '\(target.name)': a virtual address is a physical one; "
+                        + "--vcpu N or --root PA names tables")
+            }
+            return (.x86FourLevel(maxPhysicalAddressBits: registers.maxPhysicalAddressBits), GPA(0))
+        case .unsupported(let mode):
+            throw CommandError(.unable, "vCPU \(vcpu) of '\(target.name)' uses \(mode), which this version cannot read")
+        }
     }
 
     /// `A-B`, both included; addresses of 2^63 and above too.

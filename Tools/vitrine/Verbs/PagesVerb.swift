@@ -50,6 +50,7 @@ extension InspectionVerbs {
             guard isConsistent else {
                 let subject = try subject(arguments, target: target)
                 try writePages(subject, options: options) { try output.write(bytes: $0) }
+                try target.checkReads()
                 return .success
             }
             let pause = try Pause(target)
@@ -58,6 +59,7 @@ extension InspectionVerbs {
             try writePages(subject, options: options, holdsOutput: true, afterWalk: { pause.end() }) {
                 try output.write(bytes: $0)
             }
+            try target.checkReads()
             return .success
         })
 }

@@ -39,6 +39,7 @@ extension InspectionVerbs {
             do throws(Errno) { pageMap = try PageMap(process: target.pid) } catch { pageMap = nil }
             var ways: [AddressWay] = []
             for address in addresses { ways.append(AddressWay(address, in: subject, pageMap: pageMap)) }
+            try target.checkReads()
             switch form {
             case .text: try output.write(translateText(ways, subject: subject, pid: target.pid))
             case .json: try output.write(bytes: translateJSON(ways, subject: subject, pid: target.pid))

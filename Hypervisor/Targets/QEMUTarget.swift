@@ -1,0 +1,200 @@
+// A machine that QEMU runs, by KVM or TCG: `qmp:SOCKET`.
+
+import Addresses
+import Glibc
+import GuestMemory
+import JSON
+import PageTables
+import SystemCalls
+
+/// A machine at the other end of a QEMU monitor socket (`-qmp unix:SOCKET,server=on,wait=off`).
+///
+/// Registers come from the monitor. Memory is read out of QEMU's process if this user may do that and the process is what
+/// the monitor says it is; else page by page through the monitor. `memorySource` says which.
+public final class QEMUTarget: Target {
+    /// `qmp:` and the path.
+    public let name: String
+    /// QEMU's process, or 0 if it is not known.
+    public let pid: Int32
+    /// The number of vCPUs.
+    public let vcpuCount: Int
+    /// RAM and ROM as the machine's memory map has them, with QEMU's own addresses.
+    public var slots: SlotTable { reader.slots }
+    /// Not known.
+    public var layout: String? { nil }
+    /// The connection.
+    public let client: QMPClient
+    private let reader: QEMUMemory
+    private let cpus: [Int]
+    private let maxPhysicalAddressBits: Int
+
+    /// The machine's memory.
+    public var memory: TargetMemory { .other(reader) }
+    /// `process 1234` or `monitor`.
+    public var memorySource: String {
+        switch reader.source {
+        case .process: return "process \(pid)"
+        case .monitor: return "monitor"
+        }
+    }
+
+    /// Whether to read QEMU's process; false is for those who want to see what the monitor says.
+    public enum Access: Sendable {
+        /// The process if it may be read, else the monitor.
+        case best
+        /// The monitor.
+        case monitor
+    }
+
+    /// Connects to a monitor and finds out about the machine: four round trips.
+    ///
+    /// - Parameters:
+    ///   - path: the socket.
+    ///   - access: how to read memory.
+    ///   - seconds: how long to wait for the monitor's first answer.
+    public init(socket path: String, access: Access = .best, timeout seconds: Double = 5) throws(TargetError) {
+        name = "qmp:" + path
+        do throws(TargetError) {
+            client = try QMPClient(path: path, name: "qmp:" + path)
+        } catch {
+            guard case .noSuchTarget = error else { throw error }
+            throw .noSuchTarget("no QEMU listens at \(path)")
+        }
+        let first: [QMPReply]
+        do throws(TargetError) {
+            first = try client.execute(
+                [
+                    ("query-cpus-fast", []),
+                    ("human-monitor-command", [JSONMember("command-line", "info mtree -f")]),
+                ], timeout: seconds)
+        } catch {
+            guard case .noAnswer = error else { throw error }
+            throw .unable(
+                "the monitor at \(path) does not answer: QEMU is stopped, or talks to another client (it serves one client "
+                    + "at a time on a socket; give it a second -qmp)")
+        }
+        guard first.count == 2, let list = first[0].value.elements, let view = first[1].value.text else {
+            throw .badAnswer("query-cpus-fast and info mtree")
+        }
+        cpus = list.compactMap { $0["cpu-index"]?.int }
+        guard !cpus.isEmpty else { throw .badAnswer("no CPUs") }
+        vcpuCount = cpus.count
+        maxPhysicalAddressBits = QEMUTarget.physicalBits(client, path: list.first?["qom-path"]?.text)
+        let slots = try QEMUTarget.slots(client, QEMUText.memoryView(view))
+        let (process, itsMemory) = QEMUTarget.process(client, slots, access)
+        pid = process
+        reader = QEMUMemory(slots: slots, source: itsMemory, name: "qmp:" + path)
+    }
+
+    /// MAXPHYADDR of a CPU (its property `phys-bits`); 52 if it does not say.
+    private static func physicalBits(_ client: QMPClient, path: String?) -> Int {
+        guard let path,
+            let reply = try? client.execute(
+                "qom-get", [JSONMember("path", .string(path)), JSONMember("property", "phys-bits")]),
+            let bits = reply.value.int, (32...52).contains(bits)
+        else { return 52 }
+        return bits
+    }
+
+    /// More pieces than any machine has.
+    private static let rangeLimit = 4096
+
+    /// The pieces of RAM that lie at whole pages, with QEMU's addresses; pieces that continue each other are one.
+    private static func slots(_ client: QMPClient, _ ranges: [QEMUText.Range]) throws(TargetError) -> SlotTable {
+        guard !ranges.isEmpty, ranges.count <= rangeLimit else {
+            throw .badAnswer("\(ranges.count) pieces of RAM in info mtree")
+        }
+        let pages = ranges.filter { $0.first & 4095 == 0 && $0.last & 4095 == 4095 }
+        let answers = try client.humanCommands(pages.map { "gpa2hva 0x" + String($0.first, radix: 16) })
+        var slots: [MemorySlot] = []
+        for (range, answer) in zip(pages, answers) {
+            // What is not RAM after all, or a piece that went away in between.
+            guard let hva = QEMUText.hostAddress(answer), hva & 4095 == 0 else { continue }
+            let size = range.last &- range.first &+ 1
+            if let last = slots.last, last.guestPhysicalAddress &+ last.size == GPA(range.first),
+                last.userspaceAddress &+ last.size == HVA(hva), last.name == range.name
+            {
+                slots[slots.count - 1] = MemorySlot(
+                    id: last.id, name: last.name, guestPhysicalAddress: last.guestPhysicalAddress,
+                    size: last.size &+ size, userspaceAddress: last.userspaceAddress)
+                continue
+            }
+            slots.append(
+                MemorySlot(
+                    id: UInt32(truncatingIfNeeded: slots.count), name: range.name,
+                    guestPhysicalAddress: GPA(range.first), size: size, userspaceAddress: HVA(hva)))
+        }
+        guard !slots.isEmpty else { throw .badAnswer("no RAM in info mtree") }
+        do throws(SlotError) { return try SlotTable(slots) } catch { throw .memory(.slots(error)) }
+    }
+
+    /// QEMU's process and its memory, if it may be read and holds what the monitor says it holds.
+    ///
+    /// The process is the one that listens on the socket; where a manager made the socket that is the manager, whose memory
+    /// does not fit.
+    private static func process(
+        _ client: QMPClient, _ slots: SlotTable, _ access: Access
+    ) -> (Int32, QEMUMemory.Source) {
+        guard access == .best, let pid = try? client.peer().pid, pid > 0,
+            let file = try? FileDescriptor(open: "/proc/\(pid)/mem", O_RDONLY)
+        else { return (0, .monitor(client)) }
+        let source = QEMUMemory.Source.process(SharedDescriptor(file))
+        let byProcess = QEMUMemory(slots: slots, source: source, name: client.name)
+        let byMonitor = QEMUMemory(slots: slots, source: .monitor(client), name: client.name)
+        for slot in slots.slots where !matches(byProcess, byMonitor, slot.guestPhysicalAddress) {
+            return (0, .monitor(client))
+        }
+        return (pid, source)
+    }
+
+    /// Whether a page is the same both ways. A guest that runs may change it in between, so there are several tries.
+    private static func matches(_ first: QEMUMemory, _ second: QEMUMemory, _ address: GPA) -> Bool {
+        for _ in 0..<5 {
+            first.refresh()
+            second.refresh()
+            guard let one = first.page(at: address), let other = second.page(at: address) else { return false }
+            if memcmp(one, other, 4096) == 0 { return true }
+        }
+        return false
+    }
+
+    /// The registers of a CPU (`info registers`).
+    public func registers(vcpu: Int) throws(TargetError) -> TargetRegisters {
+        guard cpus.indices.contains(vcpu) else {
+            throw .input("'\(name)' has \(cpus.count) CPUs, numbered from 0; there is no CPU \(vcpu)")
+        }
+        let (values, segments) = QEMUText.registers(try client.humanCommand("info registers", cpu: cpus[vcpu]))
+        for register in ["cr0", "cr3", "cr4"] where !values.contains(where: { $0.name == register }) {
+            throw .unable("'\(name)': CPU \(vcpu) has no \(register): only x86 machines can be read")
+        }
+        return TargetRegisters(values: values, segments: segments, maxPhysicalAddressBits: maxPhysicalAddressBits)
+    }
+
+    /// Stops the machine (`stop`).
+    @discardableResult
+    public func pause() throws(TargetError) -> Bool {
+        let replies = try client.execute([("query-status", []), ("stop", [])])
+        return replies.first?.value["running"]?.boolean ?? false
+    }
+
+    /// Lets it go on (`cont`).
+    public func resume() throws(TargetError) { try client.execute("cont") }
+
+    /// What the monitor says of the machine.
+    public func info() throws(TargetError) -> JSON {
+        let replies = try client.execute([("query-status", []), ("query-version", []), ("query-kvm", [])])
+        return .object([
+            JSONMember("name", .string(name)), JSONMember("pid", JSON(Int(pid))),
+            JSONMember("state", replies[0].value["status"] ?? .null), JSONMember("vcpus", JSON(vcpuCount)),
+            JSONMember("memory", JSON(slots.slots.reduce(0) { $0 &+ $1.size })),
+            JSONMember("memory-source", .string(memorySource)),
+            JSONMember("version", replies[1].value["qemu"] ?? .null),
+            JSONMember("kvm", replies[2].value["enabled"] ?? .null),
+        ])
+    }
+
+    /// Throws what went wrong when memory was read.
+    public func checkReads() throws(TargetError) {
+        if let error = reader.firstFailure { throw error }
+    }
+}
