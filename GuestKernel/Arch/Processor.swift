@@ -91,6 +91,8 @@ enum Processor {
         load_task_register(0x30)
         InterruptTable.load()
         write_cr4(read_cr4() | 0x600)  // OSFXSR, OSXMMEXCPT: ring 3 may use SSE
+        // Direct entry leaves EFER.SCE clear: the syscall instruction would be #UD.
+        write_msr(0xc000_0080, read_msr(0xc000_0080) | 1)
         write_msr(0xc000_0081, 0x18 &<< 48 | 0x08 &<< 32)  // STAR
         write_msr(0xc000_0082, SystemCall.entry)  // LSTAR
         write_msr(0xc000_0084, 0x4_7700)  // SFMASK: AC, NT, IOPL, DF, IF, TF
