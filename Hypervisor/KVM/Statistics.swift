@@ -5,6 +5,7 @@
 // The descriptors never change; the data is read anew each time.
 
 import CSystem
+import Synchronization
 import SystemCalls
 
 /// The statistics of a VM or a vCPU.
@@ -16,20 +17,35 @@ public final class Statistics: Sendable {
     }
 
     private let file: FileDescriptor
-    private let entries: [Entry]
+    /// Read at the first use.
+    private let known = Mutex<[Entry]?>(nil)
 
+    /// Opens the statistics of a VM or a vCPU. Of a vCPU that runs this waits until it comes out of KVM_RUN; reading
+    /// afterwards never waits.
     init(of descriptor: borrowing FileDescriptor) throws(KVMError) {
         do {
             let result = try descriptor.control(csystem_KVM_GET_STATS_FD, name: "KVM_GET_STATS_FD")
             file = FileDescriptor(owning: Int32(truncatingIfNeeded: result))
-            // flags, name size, number of descriptors, offsets of id string, descriptors, data: 4 bytes each.
-            let header = try file.bytes(at: 0, count: 24)
-            let field = { (index: Int) in
-                header.withUnsafeBytes { $0.count == 24 ? $0.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self) : 0 }
-            }
-            entries = try Statistics.entries(
-                file, nameSize: Int(field(1)), count: Int(field(2)), at: UInt64(field(4)), data: UInt64(field(5)))
         } catch { throw .call(error) }
+    }
+
+    private var entries: [Entry] {
+        known.withLock { known in
+            if let known { return known }
+            let read = (try? readEntries()) ?? []
+            known = read
+            return read
+        }
+    }
+
+    private func readEntries() throws(Errno) -> [Entry] {
+        // flags, name size, number of descriptors, offsets of id string, descriptors, data: 4 bytes each.
+        let header = try file.bytes(at: 0, count: 24)
+        let field = { (index: Int) in
+            header.withUnsafeBytes { $0.count == 24 ? $0.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self) : 0 }
+        }
+        return try Statistics.entries(
+            file, nameSize: Int(field(1)), count: Int(field(2)), at: UInt64(field(4)), data: UInt64(field(5)))
     }
 
     /// Reads the descriptors: flags (4 bytes), exponent (2), number of values (2), offset (4), bucket size (4), name.

@@ -78,7 +78,8 @@ public final class VCPU: @unchecked Sendable {
     /// After `internalError(1)`: the bytes of the instruction, up to 15; empty if KVM does not say.
     public var failedInstruction: [UInt8] {
         // "ndata" counts 8-byte words: flags, then size and bytes in two.
-        guard csystem_run_internal_count(run) >= 3, csystem_run_emulation_flags(run) & UInt64(csystem_emulation_bytes) != 0
+        guard csystem_run_internal_count(run) >= 3,
+            csystem_run_emulation_flags(run) & UInt64(csystem_emulation_bytes) != 0
         else { return [] }
         let count = min(15, UInt32(csystem_run_emulation_size(run)))
         return (0..<count).map { csystem_run_emulation_byte(run, $0) }

@@ -22,8 +22,6 @@ extension Machine {
             }
         }
         guard begin else { throw .state(state, "the guest cannot be started") }
-        // KVM_GET_STATS_FD waits for a vCPU that is in KVM_RUN, for ever if it waits for its SIPI: now or never.
-        for index in vcpus.indices { _ = vcpuStatistics(index) }
         do {
             for index in vcpus.indices {
                 // 256 KiB of address space; what is not used is not resident.
@@ -188,7 +186,7 @@ extension Machine {
         guard vcpus.indices.contains(vcpu) else {
             throw .input("there is no vCPU \(vcpu): the guest has \(vcpus.count), numbered from 0")
         }
-        guard let statistics = vcpuStatistics(vcpu) else {
+        guard let statistics = vcpuStatistics[vcpu] else {
             throw .host("KVM on this host has no statistics by file descriptor (KVM_CAP_BINARY_STATS_FD)")
         }
         return statistics.all()

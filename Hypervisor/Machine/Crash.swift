@@ -14,7 +14,8 @@ extension Machine {
         }
         var lines: [String] = []
         if r.rip == 0xfff0 && r.cs.base == 0xffff_0000 && r.cr3 == 0 {
-            lines.append("the registers are those after a reset: this processor (AMD-V) forgets them when it shuts down")
+            lines.append(
+                "the registers are those after a reset: this processor (AMD-V) forgets them when it shuts down")
         }
         lines += registerLines(r)
         let state = PagingState(
@@ -62,13 +63,13 @@ extension Machine {
         ]
     }
 
-    /// 16 bytes before and 16 from an address on, with a mark between; what is not mapped is `--`.
+    /// 12 bytes before and 16 from an address on, with a mark between; what is not mapped is `--`.
     private func codeBytes(_ address: GVA, _ state: PagingState) -> String {
         func byte(_ address: GVA) -> String {
             guard let place = physical(address, state), let page = ram.page(at: place) else { return "--" }
             return hexByte(page.load(fromByteOffset: Int(place.rawValue & 4095), as: UInt8.self))
         }
-        let before = (1...16).reversed().map { byte(address &+ (0 &- UInt64($0))) }
+        let before = (1...12).reversed().map { byte(address &+ (0 &- UInt64($0))) }
         let after = (0..<16).map { byte(address &+ UInt64($0)) }
         return before.joined(separator: " ") + " > " + after.joined(separator: " ")
     }
@@ -89,7 +90,9 @@ extension Machine {
         case .unsupported(let mode): return ["\(head) \(mode) is not described"]
         case .paging(let format, let root):
             let translation = PageTables.translate(address, root: root, format: format, memory: ram)
-            let entries = translation.entries.map { "  level \($0.level) at \($0.at.hex): 0x\(String($0.value, radix: 16))" }
+            let entries = translation.entries.map {
+                "  level \($0.level) at \($0.at.hex): 0x\(String($0.value, radix: 16))"
+            }
             let end: String
             switch translation.result {
             case .mapped(let mapping):

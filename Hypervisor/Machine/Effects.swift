@@ -2,7 +2,6 @@
 
 import KVM
 import Layouts
-import Synchronization
 import SystemCalls
 
 extension Machine {
@@ -118,18 +117,9 @@ extension Machine {
     func instructionCount() -> UInt64? {
         var sum: UInt64 = 0
         for index in vcpus.indices {
-            guard let value = vcpuStatistics(index)?.value("insn_emulation") else { return nil }
+            guard let value = vcpuStatistics[index]?.value("insn_emulation") else { return nil }
             sum &+= value
         }
         return sum
-    }
-
-    /// A vCPU's statistics; `start()` has opened them.
-    func vcpuStatistics(_ index: Int) -> Statistics? {
-        statistics.withLock { list in
-            if let known = list[index] { return known }
-            list[index] = try? vcpus[index].statistics()
-            return list[index]
-        }
     }
 }

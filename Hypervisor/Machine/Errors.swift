@@ -17,6 +17,7 @@ public enum MachineError: Error, CustomStringConvertible, Sendable {
     /// Not in this state of the machine.
     case state(MachineState, String)
 
+    /// What was wrong and what to do.
     public var description: String {
         switch self {
         case .input(let text), .host(let text): return text

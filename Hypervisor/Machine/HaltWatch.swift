@@ -25,7 +25,7 @@ extension Machine {
 
     /// Whether every vCPU waits in the kernel; true as well where KVM does not say.
     private func allBlocked() -> Bool {
-        vcpus.indices.allSatisfy { index in vcpuStatistics(index)?.value("blocking") != 0 }
+        vcpus.indices.allSatisfy { index in vcpuStatistics[index]?.value("blocking") != 0 }
     }
 
     /// Whether no vCPU can be woken: halted with interrupts off, or never started. At least one is halted.

@@ -43,7 +43,8 @@ public final class Machine: Sendable {
     let core: Guarded<Core>
     /// One control operation at a time.
     let control = Mutex<Void>(())
-    let statistics: Mutex<[Statistics?]>
+    /// Opened before the vCPUs run: opening waits for a vCPU, reading does not. nil where KVM has none.
+    let vcpuStatistics: [Statistics?]
     let unbackedReads = Atomic<UInt64>(0)
     let unbackedWrites = Atomic<UInt64>(0)
 
@@ -119,7 +120,7 @@ public final class Machine: Sendable {
         ports.attach(ProgramPort(), at: Contract.programPort, count: 1)
         ports.attach(SignaturePort(), at: Contract.signaturePort, count: 1)
         ports.attach(requests, at: Contract.requestPort, count: 1)
-        statistics = Mutex(Array(repeating: nil, count: configuration.vcpus + 1))
+        vcpuStatistics = vcpus.map { try? $0.statistics() }
         core = Guarded(Core(vcpus: configuration.vcpus))
     }
 

@@ -37,6 +37,7 @@ extension StageSnapshot {
         }
         self.init(
             stage: stage, cr3: cr3,
-            pages: found.sorted { $0.key < $1.key }.map { (address: GPA($0.key), bytes: $0.value) }, truncated: truncated)
+            pages: found.sorted { $0.key < $1.key }.map { (address: GPA($0.key), bytes: $0.value) },
+            truncated: truncated)
     }
 }

@@ -65,7 +65,8 @@ private let ranges = [
         }
         #expect(throws: GuestMemoryError.self) {
             try GuestRAM([
-                RAMRange(name: "low", start: GPA(0), size: 0x2000), RAMRange(name: "b", start: GPA(0x1000), size: 0x1000),
+                RAMRange(name: "low", start: GPA(0), size: 0x2000),
+                RAMRange(name: "b", start: GPA(0x1000), size: 0x1000),
             ])
         }
         #expect(throws: GuestMemoryError.self) {

@@ -49,9 +49,9 @@ import Testing
         var seen: [UInt8] = []
         while seen.count < 300 {
             guard case .io(let access) = guest.enter() else {
-            Issue.record("no port access")
-            return
-        }
+                Issue.record("no port access")
+                return
+            }
             #expect(access.width == 1)
             seen += UnsafeRawBufferPointer(start: access.data, count: access.count)
         }

@@ -71,9 +71,9 @@ import Testing
         let state = try guest.vcpu.state()
         for _ in 0..<2 {
             guard case .io(let first) = guest.enter() else {
-            Issue.record("no port access")
-            return
-        }
+                Issue.record("no port access")
+                return
+            }
             #expect(first.data.load(as: UInt8.self) == 5)
             try guest.vcpu.writeMSR(0xc000_0102, 0x1000)
             guest.vcpu.completePending()
@@ -108,9 +108,9 @@ import Testing
         try guest.vcpu.setGuestDebug(singleStep: true)
         for offset in [1, 2, 7, 7] as [UInt64] {
             guard case .debug(let stop) = guest.enter() else {
-            Issue.record("no stop")
-            return
-        }
+                Issue.record("no stop")
+                return
+            }
             #expect(stop.exception == 1)
             #expect(stop.address == TinyGuest.code + offset)
             #expect(try guest.vcpu.registers().rip == TinyGuest.code + offset)

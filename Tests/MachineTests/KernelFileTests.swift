@@ -77,6 +77,27 @@ private func message(_ change: (inout TestKernel) -> Void) throws -> String? {
         }
     }
 
+    /// Headers and notes with random bytes in them: refused or not, never a crash.
+    @Test func damagedHeaders() throws {
+        var random: UInt64 = 0x5eed
+        func next() -> UInt64 {
+            random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return random >> 33
+        }
+        let good = TestKernel([0xf4]).bytes
+        let plan = try plan()
+        for _ in 0..<500 {
+            var bytes = good
+            for _ in 0...next() % 4 {
+                // The headers are at the front, the note at the end.
+                let place = next() % 2 == 0 ? Int(next() % 176) : bytes.count - 1 - Int(next() % 36)
+                bytes[place] = [0, 1, 0x7f, 0x80, 0xff, UInt8(next() & 0xff)][Int(next() % 6)]
+            }
+            let file = try TemporaryFile(bytes)
+            _ = try? KernelFile(InputFile(file.path, role: "kernel"), plan: plan)
+        }
+    }
+
     @Test func segmentsInWrongPlaces() throws {
         #expect(try message { $0.segments[0].address = 0x8000_0000 }?.contains("does not lie in RAM") == true)
         #expect(try message { $0.segments[0].memorySize = 64 << 20 }?.contains("does not lie in RAM") == true)
@@ -129,14 +150,14 @@ private func message(_ change: (inout TestKernel) -> Void) throws -> String? {
 
 @Suite struct MemoryPlanTests {
     @Test func osvHasAnArenaOfItsOwn() throws {
-        let plan = try plan(6 << 30)
+        let plan = try planOf("osv", 6 << 30)
         #expect(plan.ranges.map(\.name) == ["low", "arena", "low2", "high"])
         #expect(plan.ranges[1].start == GPA(OSv.arenaBase))
         #expect(plan.ranges[1].size == OSv.arenaSize(memory: 6 << 30))
         #expect(plan.ranges[3] == RAMRange(name: "high", start: GPA(4 << 30), size: 3 << 30))
         #expect(plan.ranges.reduce(0) { $0 + $1.size } == 6 << 30)
-        #expect(try plan("courseos", 1 << 30).ranges.map(\.name) == ["low"])
-        #expect(try plan("osv", 3 << 30).ranges.count == 3)
+        #expect(try planOf("courseos", 1 << 30).ranges.map(\.name) == ["low"])
+        #expect(try planOf("osv", 3 << 30).ranges.count == 3)
     }
 
     @Test func memoryThatCannotBe() {
@@ -158,4 +179,4 @@ private func message(_ change: (inout TestKernel) -> Void) throws -> String? {
 }
 
 /// A plan, by layout and memory.
-private func plan(_ layout: String, _ memory: UInt64) throws -> MemoryPlan { try plan(memory, layout: layout) }
+private func planOf(_ layout: String, _ memory: UInt64) throws -> MemoryPlan { try plan(memory, layout: layout) }

@@ -47,7 +47,8 @@ struct ELFNotes: Sequence, IteratorProtocol {
         position = rounded(descriptor + size)
         let owner = bytes[name..<name + nameSize].prefix { $0 != 0 }
         return ELFNote(
-            owner: String(decoding: owner, as: UTF8.self), type: field(8), descriptor: bytes[descriptor..<descriptor + size])
+            owner: String(decoding: owner, as: UTF8.self), type: field(8),
+            descriptor: bytes[descriptor..<descriptor + size])
     }
 
     private func rounded(_ offset: Int) -> Int { (offset + alignment - 1) & ~(alignment - 1) }

@@ -69,7 +69,8 @@ struct KernelFile {
         let count = Int(header.e_phnum)
         guard count > 0 else { throw .input("\(what) has no program headers: nothing in it is to be loaded") }
         guard count <= headerLimit, Int(header.e_phentsize) == MemoryLayout<Elf64_Phdr>.size else {
-            throw .input("\(what) has \(count) program headers of \(header.e_phentsize) bytes: at most \(headerLimit) of 56")
+            throw .input(
+                "\(what) has \(count) program headers of \(header.e_phentsize) bytes: at most \(headerLimit) of 56")
         }
         let bytes = try file.bytes(
             at: header.e_phoff, count: count * MemoryLayout<Elf64_Phdr>.size, "the program headers")
@@ -131,7 +132,8 @@ struct KernelFile {
                         throw .input("kernel \(file.path): its note Vitrine 1 must have two words of 8 bytes")
                     }
                     try check(entry, "entry", file, segments)
-                    guard pml4 & 4095 == 0, segments.contains(where: { $0.address <= pml4 && pml4 + 4096 <= $0.end })
+                    guard pml4 & 4095 == 0,
+                        segments.contains(where: { $0.address <= pml4 && pml4 < $0.end && $0.end - pml4 >= 4096 })
                     else {
                         throw .input(
                             "kernel \(file.path): its boot page tables at \(GPA(pml4).hex) are not a page of the image")

@@ -10,12 +10,19 @@ final class Loader: Sendable {
     private let modules: [BootModule]
     private let startInfo: StartInfo
 
+    /// More programs than this are refused; the list of modules has 16 KiB.
+    static let moduleLimit = 256
+
     /// How the kernel is entered.
     var entry: KernelEntry { kernel.entry }
 
     /// Opens and checks the files.
     init(_ configuration: MachineConfiguration, plan: MemoryPlan) throws(MachineError) {
         kernel = try KernelFile(InputFile(configuration.kernel, role: "kernel"), plan: plan)
+        // Before the process runs out of descriptors.
+        guard configuration.programs.count <= Loader.moduleLimit else {
+            throw .input("\(configuration.programs.count) programs are too many: at most \(Loader.moduleLimit)")
+        }
         var files: [InputFile] = []
         if let initrd = configuration.initrd { files.append(try InputFile(initrd, role: "initrd")) }
         for program in configuration.programs { files.append(try InputFile(program, role: "program")) }
