@@ -84,9 +84,14 @@ public struct Subject: Sendable {
     }
 
     /// Every run of leaves; entries that are not present but mean something in the layout included.
-    public func runs(in range: ClosedRange<GVA>? = nil) -> (collector: RunCollector, summary: WalkSummary) {
+    ///
+    /// - Parameter tableLimit: how many tables are read at most, repetitions included; the summary says if more were needed.
+    public func runs(
+        in range: ClosedRange<GVA>? = nil, tableLimit: Int = WalkOptions().tableLimit
+    ) -> (collector: RunCollector, summary: WalkSummary) {
         var options = WalkOptions()
         options.range = range
+        options.tableLimit = tableLimit
         options.absentMask = layout?.absentMask ?? 0
         var collector = RunCollector()
         let summary = walk(root: root, format: format, memory: memory, options: options, into: &collector)

@@ -63,6 +63,16 @@ extension AuditGuest {
     }
 }
 
+extension Subject {
+    /// The runs of a range, for a rule. No layout has more tables than this in one range, a guest that loops them has.
+    func audited(_ range: ClosedRange<GVA>? = nil) throws(AuditTrouble) -> (collector: RunCollector, summary: WalkSummary) {
+        let limit = 1 << 15
+        let result = runs(in: range, tableLimit: limit)
+        guard result.summary.isComplete else { throw AuditTrouble("more than \(limit) tables, or tables that repeat") }
+        return result
+    }
+}
+
 /// A target as an audit sees it.
 public struct TargetGuest: AuditGuest {
     private let target: any Target

@@ -68,7 +68,7 @@ enum OSvTableRules {
                     : .wrong("still \(subject.root.hex), as at stage B")
             },
             AuditResult("stage C, debug", expected: "nothing is mapped in debug before its first use") {
-                let runs = subject.runs(in: GVA(OSv.Area.debug.base)...GVA(.max)).collector.runs
+                let runs = try subject.audited(GVA(OSv.Area.debug.base)...GVA(.max)).collector.runs
                 return runs.first.map { .wrong("\($0.va.hex) is mapped to \($0.gpa.hex)") }
                     ?? .right("nothing is mapped")
             },
@@ -117,7 +117,7 @@ enum OSvTableRules {
             "\(moment), Core",
             expected: "VA = PA from 0x200000 to its end rounded up to 2 MiB, at most 0x1800000, bits 0xe7"
         ) {
-            let runs = subject.runs(in: GVA(0)...GVA(OSv.programBase - 1)).collector.runs.filter {
+            let runs = try subject.audited(GVA(0)...GVA(OSv.programBase - 1)).collector.runs.filter {
                 $0.va.rawValue >= large
             }
             guard let run = runs.first else { return .wrong("nothing is mapped there") }
@@ -136,7 +136,7 @@ enum OSvTableRules {
 
     private static func low(_ subject: Subject, _ moment: String) -> AuditResult {
         AuditResult("\(moment), below Core", expected: "VA 0-0x1fffff is not mapped") {
-            let runs = subject.runs(in: GVA(0)...GVA(OSv.kernelBase - 1)).collector.runs
+            let runs = try subject.audited(GVA(0)...GVA(OSv.kernelBase - 1)).collector.runs
             return runs.first.map { .wrong("\($0.va.hex) is mapped to \($0.gpa.hex)") } ?? .right("nothing is mapped")
         }
     }
@@ -147,7 +147,7 @@ enum OSvTableRules {
             var leaves: UInt64 = 0
             let areas = GVA(OSv.areasBase)...GVA(OSv.Area.debug.base - 1)
             for range in [GVA(OSv.kernelBase)...GVA(OSv.kernelLimit - 1), areas] {
-                for run in subject.runs(in: range).collector.runs {
+                for run in try subject.audited(range).collector.runs {
                     leaves += run.pageCount
                     guard run.pageSize < gib else { return .wrong("\(run.va.hex) is a page of 1 GiB") }
                     guard run.flags.contains(.executable) else { return .wrong("\(run.va.hex) has NX") }
@@ -165,7 +165,7 @@ enum OSvTableRules {
     private static func devices(_ subject: Subject, _ moment: String) -> AuditResult {
         AuditResult("\(moment), devices", expected: "device registers at main + PA in 4 KiB leaves, nowhere else") {
             var found: [String] = []
-            for run in subject.runs().collector.runs where run.isPresent {
+            for run in try subject.audited().collector.runs where run.isPresent {
                 for device in deviceRanges
                 where run.gpa <= device.upperBound && device.lowerBound <= run.lastGPA {
                     let va = run.va &+ (device.lowerBound &- run.gpa)
@@ -181,7 +181,7 @@ enum OSvTableRules {
 
     private static func elsewhere(_ subject: Subject, _ moment: String) -> AuditResult {
         AuditResult("\(moment), elsewhere", expected: "no leaf outside the layout's regions") {
-            for run in subject.runs().collector.runs {
+            for run in try subject.audited().collector.runs {
                 let last = run.va &+ (run.size &- 1)
                 guard let region = subject.layout?.region(of: run.va) ?? Layout.osv.region(of: run.va),
                     region.contains(last) || region.name.hasPrefix("program")
@@ -196,7 +196,7 @@ enum OSvTableRules {
             guard let arena = subject.slots.slots.first(where: { $0.name == "arena" }) else {
                 return .wrong("there is no slot 'arena'")
             }
-            let tables = subject.runs().summary.tables
+            let tables = try subject.audited().summary.tables
             for table in tables where arena.hva(of: table.gpa) == nil {
                 return .wrong("the \(subject.format.tableName(level: table.level)) at \(table.gpa.hex) is not in it")
             }
@@ -259,7 +259,7 @@ enum OSvTableRules {
         // At VA 0 the lower half is the area.
         let last = base == 0 ? min(below, OSv.programBase) : below
         let range = GVA(base + from)...GVA(base + last - 1)
-        for run in subject.runs(in: range).collector.runs {
+        for run in try subject.audited(range).collector.runs {
             let offset = run.va.rawValue &- base
             guard run.isPresent else { return .wrong("\(run.va.hex) is not present") }
             guard run.gpa.rawValue == offset, !run.repeatsPage || run.pageCount == 1 else {

@@ -34,7 +34,7 @@ struct OSvVirtualRules<Guest: AuditGuest> {
                 guard line["state"] == "running" else { continue }
                 guard taken.insert(base).inserted else { return .wrong("two programs run at \(GVA(base).hex)") }
                 let range = GVA(base)...GVA(base + OSv.programSize - 1)
-                guard subject.runs(in: range).summary.leaves > 0 else { return .wrong("nothing of \(name) is mapped") }
+                guard try subject.audited(range).summary.leaves > 0 else { return .wrong("nothing of \(name) is mapped") }
             }
             guard !lines.isEmpty else { return .notApplicable("no program was loaded") }
             let running = taken.sorted().map { GVA($0).hex }.joined(separator: ", ")
@@ -77,7 +77,7 @@ struct OSvVirtualRules<Guest: AuditGuest> {
         let finding = try body(va)
         guard case .right = finding else { return finding }
         try unmapped.orThrow()
-        let runs = subject.runs(in: GVA(va)...GVA(va + size - 1)).collector.runs
+        let runs = try subject.audited(GVA(va)...GVA(va + size - 1)).collector.runs
         return runs.isEmpty ? finding : .wrong("after unmap \(runs[0].va.hex) is still mapped")
     }
 
@@ -86,7 +86,7 @@ struct OSvVirtualRules<Guest: AuditGuest> {
         AuditResult("demand paging", expected: "no leaf before the first touch, one of 4 KiB after it") {
             try mapped(8192) { va in
                 let range = GVA(va)...GVA(va + 8191)
-                guard subject.runs(in: range).summary.leaves == 0 else {
+                guard try subject.audited(range).summary.leaves == 0 else {
                     return .wrong("\(GVA(va).hex) is mapped untouched")
                 }
                 _ = try guest.first("touch \(GVA(va).hex) 0x55")
