@@ -39,6 +39,9 @@ final class ConsoleHub {
         }
     }
 
+    /// Whether the reader of standard output has gone away.
+    private(set) var isOutputClosed = false
+
     /// The path of the pseudo-terminal, if there is one.
     var terminalPath: String? { terminal?.path }
 
@@ -77,8 +80,9 @@ final class ConsoleHub {
         } else {
             list.append(pollfd(fd: -1, events: 0, revents: 0))
         }
-        if let standardOutput, !standardOutput.pending.isEmpty {
-            list.append(pollfd(fd: standardOutput.descriptor, events: Int16(POLLOUT), revents: 0))
+        if let standardOutput {
+            let events = standardOutput.pending.isEmpty ? 0 : Int16(POLLOUT)
+            list.append(pollfd(fd: standardOutput.descriptor, events: events, revents: 0))
         } else {
             list.append(pollfd(fd: -1, events: 0, revents: 0))
         }
@@ -94,7 +98,8 @@ final class ConsoleHub {
         let entries = Array(ready)
         if entries.count >= 2 {
             if entries[0].revents != 0, let descriptor = standardInput { readStandardInput(descriptor) }
-            if entries[1].revents != 0 { writeStandardOutput() }
+            if entries[1].revents & Int16(POLLERR | POLLNVAL) != 0 { closeStandardOutput() }
+            if entries[1].revents & Int16(POLLOUT) != 0 { writeStandardOutput() }
             for (listener, entry) in zip(listeners, entries.dropFirst(2)) where entry.revents != 0 {
                 read(from: listener, entry.revents)
             }
@@ -159,10 +164,14 @@ final class ConsoleHub {
             } else if count < 0 && (errno == EINTR || errno == EAGAIN) {
                 return
             } else {
-                // Nobody reads any more: the guest goes on all the same.
-                standardOutput = nil
+                closeStandardOutput()
             }
         }
+    }
+
+    private func closeStandardOutput() {
+        standardOutput = nil
+        isOutputClosed = true
     }
 
     private func readStandardInput(_ descriptor: Int32) {

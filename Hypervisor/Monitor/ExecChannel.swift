@@ -17,9 +17,11 @@ struct ExecRequest {
 struct ExecAnswer {
     let request: ExecRequest
     /// The lines before the last.
-    let lines: [String]
-    /// What follows `error: `, or why there is no answer; nil: `ok`.
-    let error: String?
+    var lines: [String] = []
+    /// What follows `error: `; nil: `ok`.
+    var error: String?
+    /// Why there is no answer; nil: there is one.
+    var failure: String?
 }
 
 /// The line to the kernel's monitor. Lives on the control thread.
@@ -76,15 +78,14 @@ final class ExecChannel {
                 let seconds = Double(request.timeout) / 1e9
                 answers.append(
                     ExecAnswer(
-                        request: request, lines: [],
-                        error: "the kernel's monitor did not answer within \(seconds) s"))
+                        request: request, failure: "the kernel's monitor did not answer within \(seconds) s"))
                 overdue = request.command
                 current = nil
                 for other in waiting {
                     answers.append(
                         ExecAnswer(
-                            request: other, lines: [],
-                            error: "the kernel's monitor still owes the answer to '\(request.command)'"))
+                            request: other,
+                            failure: "the kernel's monitor still owes the answer to '\(request.command)'"))
                 }
                 waiting = []
             }
@@ -109,9 +110,9 @@ final class ExecChannel {
         if let (request, _) = current {
             let word = request.command.split(separator: " ").first.map(String.init) ?? ""
             let isMeant = ["poweroff", "reboot", "panic"].contains(word)
-            answers.append(ExecAnswer(request: request, lines: lines, error: isMeant ? nil : reason))
+            answers.append(ExecAnswer(request: request, lines: lines, failure: isMeant ? nil : reason))
         }
-        for request in waiting { answers.append(ExecAnswer(request: request, lines: [], error: reason)) }
+        for request in waiting { answers.append(ExecAnswer(request: request, failure: reason)) }
         waiting = []
         current = nil
         overdue = nil
@@ -150,7 +151,7 @@ final class ExecChannel {
             let error = text == "ok" ? nil : String(text.dropFirst(7))
             answers.append(
                 isTooLong
-                    ? ExecAnswer(request: request, lines: [], error: "the answer is longer than a MiB")
+                    ? ExecAnswer(request: request, failure: "the answer is longer than a MiB")
                     : ExecAnswer(request: request, lines: lines, error: error))
             current = nil
         } else {

@@ -129,6 +129,8 @@ public final class GuestMonitor {
         }
         handleEvents()
         console.handle(list[2..<consoleEnd])
+        // As every command whose reader goes away: it ends quietly.
+        if console.isOutputClosed { end(status: 0, reason: "host-console-closed", guest: false) }
         server.handle(list[consoleEnd...]) { (name, arguments, connection) throws(QMPError) in
             try self.run(name, arguments, connection)
         }
@@ -144,6 +146,10 @@ public final class GuestMonitor {
     }
 
     func reply(_ answer: ExecAnswer) {
+        if let failure = answer.failure {
+            server.reply(to: answer.request.connection, .failure(.generic(failure)))
+            return
+        }
         let value: JSON = [
             "lines": .array(answer.lines.map { .string($0) }), "error": answer.error.map { .string($0) } ?? .null,
         ]
@@ -179,7 +185,9 @@ public final class GuestMonitor {
 }
 
 /// Writes a line on standard error.
-func complain(_ message: String) {
-    let text = Array("vitrine: \(message)\n".utf8)
+///
+/// - Parameter details: lines below it, indented.
+func complain(_ message: String, details: [String] = []) {
+    let text = Array((["vitrine: \(message)"] + details.map { "  \($0)" }).joined(separator: "\n").utf8) + [10]
     _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

@@ -65,8 +65,7 @@ extension GuestMonitor {
         record.crash = [summary] + lines
         // What the guest printed before comes first.
         console.finish()
-        complain(summary)
-        for line in lines { complain(line) }
+        complain(summary, details: lines)
         server.broadcast(
             "GUEST_PANICKED",
             ["action": .string(options.keepsCrashed ? "pause" : "shutdown"), "info": ["reason": .string(summary)]])

@@ -217,12 +217,15 @@ extension GuestMonitor {
     func exec(_ command: String, timeout: Double, _ connection: QMPConnection) throws(QMPError) -> QMPResult {
         switch machine.state {
         case .running: break
-        case .prelaunch, .paused: throw .generic("the guest is paused; resume it first (cont)")
-        case .shutdown, .panicked, .crashed: throw .generic("the guest does not run any more")
+        case .prelaunch, .paused:
+            throw .generic("the guest is paused; resume it first (vitrine resume \(options.name))")
+        case .shutdown, .panicked, .crashed:
+            throw .generic(
+                "the guest does not run any more: it is \(runState) (vitrine reset \(options.name) starts it again)")
         }
         guard machine.stage == .ready else {
-            let reached = machine.stage.map { "; it has reached stage \($0.rawValue)" } ?? ""
-            throw .generic("the kernel's monitor answers from stage ready on\(reached)")
+            let reached = machine.stage.map { "is at stage \($0.rawValue)" } ?? "has reported no stage yet"
+            throw .generic("the kernel's monitor answers from stage ready on; the guest \(reached)")
         }
         try exec.submit(
             ExecRequest(command: command, timeout: UInt64(timeout * 1e9), connection: connection.id))

@@ -72,9 +72,12 @@ import Testing
         let guest = try RunningGuest("reset")
         defer { guest.end() }
         let client = try guest.readyClient()
-        let reply = try client.execute(
-            "x-vitrine-exec", [JSONMember("command-line", "reset"), JSONMember("timeout", 5)])
-        #expect(reply.value["error"] == "the guest was reset")
+        do {
+            _ = try OwnGuest(client: client).exec("reset")
+            Issue.record("answered")
+        } catch {
+            #expect("\(error)" == "the guest was reset")
+        }
         var names: [String] = []
         while let event = try client.nextEvent(timeout: 5) {
             names.append(event.name)

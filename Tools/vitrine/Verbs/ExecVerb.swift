@@ -34,7 +34,7 @@ extension LifecycleVerbs {
         }
         if let error {
             try output.flush()
-            throw CommandError(error.hasPrefix("the kernel's monitor") ? .unable : .fault, error)
+            throw CommandError(.fault, error)
         }
         return .success
     }
