@@ -38,7 +38,10 @@ public struct GuestPaths: Sendable, Equatable {
     public func removeIfLeftover() -> Look {
         guard let file = try? FileDescriptor(open: lock, O_RDWR | O_NOFOLLOW) else {
             // Without a lock it is either empty, being made at this moment, or none of ours.
-            return (try? Files.removeFolder(folder)) == nil ? .absent : .removed
+            guard (try? Files.status(of: folder)) != nil, (try? Files.removeFolder(folder)) != nil else {
+                return .absent
+            }
+            return .removed
         }
         guard let locked = try? file.tryLock() else { return .absent }
         guard locked else { return .runs }

@@ -124,7 +124,7 @@ extension Machine {
         return sum
     }
 
-    /// A vCPU's statistics, opened at the first use.
+    /// A vCPU's statistics; `start()` has opened them.
     func vcpuStatistics(_ index: Int) -> Statistics? {
         statistics.withLock { list in
             if let known = list[index] { return known }

@@ -8,9 +8,6 @@ extension Machine {
     /// The thread's whole life.
     func run(_ index: Int) {
         let vcpu = vcpus[index]
-        // Opened while this vCPU does not run: KVM makes the ioctl wait for the end of KVM_RUN, and an AP that waits for its
-        // start never comes back by itself.
-        _ = vcpuStatistics(index)
         var alive = serve(index, vcpu)
         while alive {
             switch vcpu.enter() {

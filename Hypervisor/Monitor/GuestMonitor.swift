@@ -12,7 +12,7 @@ import Machine
 import SystemCalls
 
 /// One guest: started by `init`, served and ended by `run()`. Both are called on one thread, which blocks SIGINT, SIGTERM
-/// and SIGHUP and reads them instead.
+/// and SIGHUP and reads them instead. SIGPIPE must be ignored: a console's reader may go away.
 public final class GuestMonitor {
     /// What was asked for.
     public let options: RunOptions

@@ -1,5 +1,7 @@
+import Addresses
 import Glibc
 import GuestFolders
+import GuestMemory
 import JSON
 import Monitor
 import Targets

@@ -22,6 +22,7 @@ final class RunningGuest: Sendable {
     static let folder: RuntimeFolder? = {
         let path = "/tmp/vt-monitor-\(getpid())"
         mkdir(path, 0o700)
+        signal(SIGPIPE, SIG_IGN)
         setenv("XDG_RUNTIME_DIR", path, 1)
         atexit {
             rmdir("/tmp/vt-monitor-\(getpid())/vitrine")
