@@ -1,10 +1,10 @@
 // `vitrine map`: the double mapping as a picture of three rows.
 //
-//     guest virtual    Core | programs | mmap | main | page | mempool | debug
+//     guest VA     Core | programs | mmap | main | page | mempool | debug
 //                        |       |             \______|_______/
-//     guest physical    low | Core | low | arena | low2 | ...
+//     guest PA     low | Core | low | arena | low2 | ...
 //                        |             |
-//     host virtual      one box a memory slot
+//     host VA      one box a memory slot
 
 import Addresses
 import GuestMemory
@@ -64,6 +64,8 @@ struct MapPicture {
     private let slots: [MemorySlot]
     private var canvas = Canvas(width: 100)
     private var y = 0
+    /// What titles take at the left.
+    private static let titleWidth = 9
     /// Columns that a vertical line uses already.
     private var used: Set<Int> = []
 
@@ -83,7 +85,7 @@ struct MapPicture {
 
     mutating func draw(ascii: Bool) -> [String] {
         let regionBoxes = row(
-            "guest virtual",
+            "guest VA",
             contents.regions.map { region in
                 [region.name] + split(region.first) + [region.ranges.isEmpty ? "nothing" : roundSize(region.mapped)]
             })
@@ -91,7 +93,7 @@ struct MapPicture {
         let pieceBoxes = boxes(count: contents.pieces.count)
         wires(groups, from: regionBoxes, to: pieceBoxes)
         _ = row(
-            "guest physical",
+            "guest PA",
             contents.pieces.map { piece in
                 [piece.name, piece.first.hex, roundSize(piece.mapped)]
             })
@@ -103,7 +105,7 @@ struct MapPicture {
         let slotBoxes = boxes(count: slots.count)
         wires(toSlots, from: pieceBoxes, to: slotBoxes)
         _ = row(
-            "host virtual",
+            "host VA",
             slots.map { slot in
                 ["slot \(slot.id) \(slot.name)", slot.userspaceAddress.hex, roundSize(slot.size)]
             })
@@ -148,6 +150,7 @@ struct MapPicture {
     @discardableResult
     private mutating func row(_ title: String, _ texts: [[String]]) -> [(left: Int, right: Int)] {
         let places = boxes(count: texts.count)
+        // Beside the arrows that come from above, which keep out of its way.
         canvas.text(title, x: 0, y: y)
         let top = y + 1
         let height = texts.map(\.count).max() ?? 0
@@ -180,15 +183,15 @@ struct MapPicture {
         }
         // Each on a track of its own; the longest nearest to the row below, so that short ones cross little.
         let order = wires.indices.sorted { wires[$0].right - wires[$0].left < wires[$1].right - wires[$1].left }
-        let bottom = border + wires.count + 2
+        let bottom = border + wires.count + 1
         for (track, index) in order.enumerated() {
             let wire = wires[index]
             let line = border + 1 + track
             for source in wire.sources { canvas.vertical(from: border, to: line, x: source) }
             canvas.horizontal(from: wire.left, to: wire.right, y: line)
             for target in wire.targets {
-                canvas.vertical(from: line, to: bottom - 1, x: target)
-                canvas.text("▼", x: target, y: bottom - 1)
+                canvas.vertical(from: line, to: bottom, x: target)
+                canvas.text("▼", x: target, y: bottom)
             }
         }
         y = bottom
@@ -196,7 +199,9 @@ struct MapPicture {
 
     /// A free column inside a box: the nearest to a wish that lies in it, else to its middle.
     private mutating func column(in box: (left: Int, right: Int), near wish: Int? = nil) -> Int {
-        let inside = box.left + 1...max(box.left + 1, box.right - 1)
+        // Titles stand at the left, before the first box's arrows.
+        let first = max(box.left + 1, wish == nil ? 0 : MapPicture.titleWidth)
+        let inside = first...max(first, box.right - 1)
         let middle = (box.left + box.right) / 2
         let start = wish.map { min(max($0, inside.lowerBound), inside.upperBound) } ?? middle
         let free = inside.filter { !used.contains($0) }.min { abs($0 - start) < abs($1 - start) } ?? middle

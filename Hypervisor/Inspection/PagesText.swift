@@ -50,13 +50,13 @@ final class PagesText: PagesPrinter {
         switch view {
         case .ranges:
             buffer.add("virtual addresses")
-            buffer.right("size", to: 47)
-            buffer.right("page", to: 52)
-            buffer.right("physical", to: 69)
-            buffer.tab(to: 71)
-            buffer.add("flags    kind      region")
+            buffer.right("size", to: 44)
+            buffer.right("page", to: 49)
+            buffer.right("physical", to: 65)
+            buffer.tab(to: 67)
+            buffer.add("flags   kind     region")
         case .entries:
-            buffer.add("virtual address    page  physical          flags    kind      level  entry at      value")
+            buffer.add("virtual address    page physical        flags   kind     L entry at     value")
         case .tree:
             buffer.add("entries, indented by level")
         case .tables:
@@ -70,14 +70,14 @@ final class PagesText: PagesPrinter {
         buffer.hex(range.va.rawValue, digits: 16)
         buffer.add("-")
         buffer.hex((range.va &+ (range.size &- 1)).rawValue, digits: 16)
-        buffer.right(formatSize(range.size), to: 47)
-        buffer.right(pageName(range.pageSize), to: 52)
-        buffer.right(range.kind == .absent ? "-" : range.gpa.hex, to: 69)
-        buffer.tab(to: 71)
+        buffer.right(formatSize(range.size), to: 44)
+        buffer.right(pageName(range.pageSize), to: 49)
+        buffer.right(range.kind == .absent ? "-" : range.gpa.hex, to: 65)
+        buffer.tab(to: 67)
         buffer.add(range.flags.columns)
-        buffer.tab(to: 80)
+        buffer.tab(to: 75)
         buffer.add(range.kind.rawValue)
-        annotations(of: range, from: 90)
+        annotations(of: range, from: 84)
         endLine()
     }
 
@@ -111,18 +111,18 @@ final class PagesText: PagesPrinter {
         buffer.tab(to: 19)
         if let range {
             buffer.add(pageName(range.pageSize))
-            buffer.tab(to: 25)
+            buffer.tab(to: 24)
             buffer.hex(entry.target.rawValue)
-            buffer.tab(to: 43)
+            buffer.tab(to: 40)
             buffer.add(entry.flags.columns)
-            buffer.tab(to: 52)
+            buffer.tab(to: 48)
             buffer.add(range.kind.rawValue)
         }
-        buffer.tab(to: 62)
+        buffer.tab(to: 57)
         buffer.add(String(entry.entry.level))
-        buffer.tab(to: 69)
+        buffer.tab(to: 59)
         buffer.hex(entry.entry.at.rawValue)
-        buffer.tab(to: 83)
+        buffer.tab(to: 72)
         buffer.hex(entry.entry.value)
         if let meaning = range?.meaning { buffer.add(" \(meaning)") }
         endLine()
@@ -138,19 +138,19 @@ final class PagesText: PagesPrinter {
         buffer.hex(entry.va.rawValue, digits: 16)
         buffer.tab(to: 37)
         if let range {
-            buffer.add("\(pageName(range.pageSize)) page")
-            buffer.tab(to: 46)
+            buffer.add(pageName(range.pageSize))
+            buffer.tab(to: 43)
             buffer.hex(entry.target.rawValue)
-            buffer.tab(to: 63)
+            buffer.tab(to: 59)
             buffer.add(entry.flags.columns)
-            buffer.tab(to: 72)
+            buffer.tab(to: 67)
             buffer.add(range.kind.rawValue)
-            annotations(of: range, from: 82)
+            annotations(of: range, from: 76)
         } else {
             buffer.add("table")
-            buffer.tab(to: 46)
+            buffer.tab(to: 43)
             buffer.hex(entry.target.rawValue)
-            buffer.tab(to: 63)
+            buffer.tab(to: 59)
             buffer.add(String(entry.flags.columns.prefix(4)))
         }
         endLine()
@@ -183,8 +183,12 @@ final class PagesText: PagesPrinter {
         buffer.line(text)
         if let paused = end.pausedMicroseconds { buffer.line("the vCPUs stood still for \(milliseconds(paused)) ms") }
         if !summary.isComplete { buffer.line("incomplete: there are more tables than are read") }
-        for finding in summary.findings.prefix(20) { buffer.line(describe(finding, format: subject.format)) }
-        let more = max(0, summary.findings.count - 20) + summary.findingsDropped
+        // Reserved bits that mean something in the layout are no oddity.
+        let findings = summary.findings.filter { finding in
+            finding.kind != .reservedBits || subject.layout?.meaning(of: finding.value) == nil
+        }
+        for finding in findings.prefix(20) { buffer.line(describe(finding, format: subject.format)) }
+        let more = max(0, findings.count - 20) + summary.findingsDropped
         if more > 0 { buffer.line("and \(counted(more, "more finding"))") }
         output.add(buffer.take())
     }

@@ -41,9 +41,8 @@ public func tableChanges(
     return TableChanges(checked: checked, changed: changed, examples: examples)
 }
 
-/// A hash of a 4 KiB page, never 0; four independent lanes, because a multiplication takes longer than a load.
+/// A hash of the 4 KiB from `page` on, never 0; four independent lanes, because a multiplication takes longer than a load.
 @inlinable func tableChecksum(_ page: UnsafeRawPointer, mask: UInt64) -> UInt64 {
-    let page = UnsafeRawPointer(bitPattern: UInt(bitPattern: page) & ~4095) ?? page
     var lanes: (UInt64, UInt64, UInt64, UInt64) = (1, 2, 3, 4)
     let factor: UInt64 = 0x9e37_79b9_7f4a_7c15
     var offset = 0

@@ -131,13 +131,15 @@ final class OSvImage {
         for page in 0..<512 as Range<UInt64> { tables[0x3000 + page * 8] = page << 21 | OSv.leafBits2M }
         if name == "B" { for index in [256, 288, 320] as [UInt64] { tables[0x1000 + index * 8] = 0x2067 } }
         return Subject(
-            name: "a", layout: .osv, slots: slots, memory: .other(tables), format: .x86FourLevel(maxPhysicalAddressBits: 40),
+            name: "a", layout: .osv, slots: slots, memory: .other(tables),
+            format: .x86FourLevel(maxPhysicalAddressBits: 40),
             root: GPA(0x1000), moment: "stage \(name)")
     }
 
     var subject: Subject {
         Subject(
-            name: "a", layout: .osv, slots: slots, memory: .other(memory), format: .x86FourLevel(maxPhysicalAddressBits: 40),
+            name: "a", layout: .osv, slots: slots, memory: .other(memory),
+            format: .x86FourLevel(maxPhysicalAddressBits: 40),
             root: GPA(root))
     }
 }

@@ -73,7 +73,7 @@ extension InspectionVerbs {
                 : DoctorItem(
                     "ring 0", .limited, "kernels are emulated, about a million instructions a second",
                     advice:
-                        "this processor offers KVM no virtualisation: enable VT-x or AMD-V, or nested virtualisation")
+                        "KVM has no hardware virtualisation here: enable VT-x or AMD-V, or nested virtualisation")
         } catch {
             return DoctorItem("ring 0", .missing, "a guest of five instructions does not run: \(error)", needed: true)
         }
