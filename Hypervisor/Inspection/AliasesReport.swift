@@ -26,7 +26,8 @@ private func aliasesText(
     var buffer = TextBuffer()
     let size = (range.upperBound &- range.lowerBound) &+ 1
     let slot = subject.slots.slot(containing: range.lowerBound)
-    let place = slot.map { "slot \($0.id) \($0.name), HVA \($0.hva(of: range.lowerBound)?.hex ?? "?")" } ?? "no slot"
+    let hva = subject.hva(of: range.lowerBound).map { ", HVA \($0.hex)" } ?? ""
+    let place = slot.map { "slot \($0.id) \($0.name)\(hva)" } ?? "no slot"
     buffer.line("\(subject.name): GPA \(range.lowerBound.hex), \(formatSize(size)), \(place), \(subject.moment)")
     if found.aliases.isEmpty {
         buffer.line("no virtual address reaches it")
@@ -64,7 +65,7 @@ private func aliasesJSON(
         writer.member("moment", subject.moment)
         writer.member("gpa", hex: range.lowerBound.rawValue)
         writer.member("size", (range.upperBound &- range.lowerBound) &+ 1)
-        writer.member("hva", hex: subject.slots.hva(of: range.lowerBound)?.rawValue)
+        writer.member("hva", hex: subject.hva(of: range.lowerBound)?.rawValue)
         writer.member("count", found.count)
         writer.member("complete", !found.isTruncated)
         writer.key("aliases")

@@ -52,7 +52,7 @@ public func mapJSON(_ subject: Subject, pid: Int32) -> [UInt8] {
                     writer.member("name", slot.name)
                     writer.member("gpa", hex: slot.guestPhysicalAddress.rawValue)
                     writer.member("size", slot.size)
-                    writer.member("hva", hex: slot.userspaceAddress.rawValue)
+                    writer.member("hva", hex: subject.hasHostAddresses ? slot.userspaceAddress.rawValue : nil)
                 }
             }
         }

@@ -17,10 +17,9 @@ import PageTables
 /// - Parameter ascii: only ASCII characters.
 public func mapText(_ subject: Subject, pid: Int32, ascii: Bool) -> String {
     let contents = MapContents(subject)
-    var picture = MapPicture(contents: contents, slots: subject.slots)
+    var picture = MapPicture(contents: contents, slots: subject.hasHostAddresses ? subject.slots.slots : [])
     var lines = [
-        "\(subject.name): \(subject.layout.map { "layout \($0.name), " } ?? "")\(subject.format.name) tables, "
-            + "root \(subject.root.hex), \(subject.moment), process \(pid)", "",
+        subject.heading + (subject.hasHostAddresses && subject.source == nil ? ", process \(pid)" : ""), "",
     ]
     lines += picture.draw(ascii: ascii)
     lines.append("")
@@ -69,10 +68,10 @@ struct MapPicture {
     /// Columns that a vertical line uses already.
     private var used: Set<Int> = []
 
-    init(contents: MapContents, slots: SlotTable) {
+    init(contents: MapContents, slots: [MemorySlot]) {
         self.contents = contents
         // The row shows addresses in order: that of the host's process, not the guest's.
-        self.slots = slots.slots.sorted { $0.userspaceAddress < $1.userspaceAddress }
+        self.slots = slots.sorted { $0.userspaceAddress < $1.userspaceAddress }
     }
 
     /// A line between two rows: from several columns to several others.
@@ -97,6 +96,8 @@ struct MapPicture {
             contents.pieces.map { piece in
                 [piece.name, piece.first.hex, roundSize(piece.mapped)]
             })
+        // A file has no host addresses.
+        guard !slots.isEmpty else { return canvas.rendered(ascii: ascii) }
         var toSlots: [(sources: [Int], targets: [Int])] = []
         for (number, slot) in slots.enumerated() {
             let sources = contents.pieces.indices.filter { contents.pieces[$0].slot?.id == slot.id }

@@ -71,6 +71,9 @@ public struct Subject: Sendable {
         self.moment = moment
     }
 
+    /// The host virtual address of a physical one; nil if there is none, or no process that it means anything in.
+    func hva(of address: GPA) -> HVA? { hasHostAddresses ? slots.hva(of: address) : nil }
+
     /// What a report begins with.
     var heading: String {
         let layout = layout.map { "layout \($0.name), " } ?? ""

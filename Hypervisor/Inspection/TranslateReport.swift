@@ -39,7 +39,7 @@ public struct AddressWay: Sendable {
         let last = translation.entries.last?.value ?? 0
         meaning = subject.layout?.meaning(of: last)?.name
         slot = mapping.flatMap { subject.slots.slot(containing: $0.gpa) }
-        hva = subject.hasHostAddresses ? mapping.flatMap { subject.slots.hva(of: $0.gpa) } : nil
+        hva = mapping.flatMap { subject.hva(of: $0.gpa) }
         backing = mapping.map { subject.slots.backing(of: $0.gpa).0 } ?? .absent
         if let hva, let frame = pageMap?.frame(of: hva) { self.frame = frame } else { frame = nil }
     }
