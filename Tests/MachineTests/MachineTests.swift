@@ -118,6 +118,23 @@ final class RunningMachine {
         #expect(guest.recorder.first(\.isShutdown) == true)
     }
 
+    @Test func pvhEntersInProtectedModeWithoutPaging() throws {
+        // mov [data], ebx; power off: the same bytes in 32-bit mode, but for the address, which is plain there.
+        var kernel = TestKernel(
+            Code {
+                $0.raw(0x89, 0x1d, 0x00, 0x40, 0x20, 0x00)
+                $0.powerOff()
+            }.bytes)
+        kernel.segments[1] = TestKernel.note(owner: "Xen", type: 18, [TestKernel.base])
+        let guest = try RunningMachine(kernel, stopAt: .entry)
+        let r = try guest.machine.registers(vcpu: 0)
+        #expect(r.cr0 == 0x11 && r.cr4 == 0 && r.efer == 0 && !r.cs.long && r.cs.big)
+        #expect(r.rip == TestKernel.base && r.rbx == Contract.startInfo && r.rflags == 2)
+        guest.machine.resume()
+        #expect(guest.recorder.first(\.isShutdown) == true)
+        #expect(guest.word(TestKernel.data) == UInt32(Contract.startInfo))
+    }
+
     @Test func theStartInfoIsWhereTheContractSays() throws {
         let program = try TemporaryFile(Array("a program".utf8), name: "hello.elf")
         let other = try TemporaryFile(Array(repeating: 7, count: 5000), name: "other")
