@@ -31,6 +31,9 @@ final class QMPConnection {
 
     let socket: FileDescriptor
     private var input: [UInt8] = []
+    /// Where the next line begins: what was taken is cut off now and then, not line by line.
+    private var taken = 0
+    /// Up to where there is no line end.
     private var searched = 0
     private var output: [Chunk] = []
     private var outputCount = 0
@@ -48,7 +51,7 @@ final class QMPConnection {
     /// What to wait for: input while there is room for it and its turn, output while there is some.
     var pollEvents: Int16 {
         var events: Int16 = 0
-        if input.count < QMPConnection.inputLimit && !hasEnded { events |= Int16(POLLIN) }
+        if input.count - taken < QMPConnection.inputLimit && !hasEnded { events |= Int16(POLLIN) }
         if !output.isEmpty { events |= Int16(POLLOUT) }
         return events
     }
@@ -57,10 +60,10 @@ final class QMPConnection {
     var hasOutput: Bool { !output.isEmpty }
 
     /// Whether a whole line waits for its turn.
-    var hasLine: Bool { deferred == nil && !isBroken && input.contains(10) }
+    var hasLine: Bool { deferred == nil && !isBroken && input[searched...].contains(10) }
 
     /// Whether nothing is left to do for this client.
-    var isOver: Bool { isBroken || hasEnded && deferred == nil && output.isEmpty && !input.contains(10) }
+    var isOver: Bool { isBroken || hasEnded && deferred == nil && output.isEmpty && !input[searched...].contains(10) }
 
     /// The other end is gone.
     func disconnect() { isBroken = true }
@@ -85,16 +88,20 @@ final class QMPConnection {
         guard deferred == nil, !isBroken else { return nil }
         guard let end = input[searched...].firstIndex(of: 10) else {
             searched = input.count
-            if input.count >= QMPConnection.inputLimit {
+            if input.count - taken >= QMPConnection.inputLimit {
                 send(line: QMPError.generic("a line has at most \(QMPConnection.inputLimit) bytes").reply(id: nil))
                 flush()
                 isBroken = true
             }
             return nil
         }
-        let line = Array(input[..<end])
-        input.removeSubrange(...end)
-        searched = 0
+        let line = Array(input[taken..<end])
+        taken = end + 1
+        if taken == input.count || taken >= 256 << 10 {
+            input.removeFirst(taken)
+            taken = 0
+        }
+        searched = taken
         return line
     }
 
@@ -105,7 +112,14 @@ final class QMPConnection {
         writer.value(line)
         writer.endLine()
         outputCount += writer.bytes.count
-        output.append(Chunk(bytes: writer.bytes[...], descriptors: descriptors))
+        // Small lines share a piece; one with descriptors begins its own.
+        if descriptors.isEmpty, let last = output.indices.last, output[last].descriptors.isEmpty,
+            output[last].bytes.count < 64 << 10
+        {
+            output[last].bytes += writer.bytes
+        } else {
+            output.append(Chunk(bytes: writer.bytes[...], descriptors: descriptors))
+        }
         if outputCount > QMPConnection.outputLimit { isBroken = true }
     }
 

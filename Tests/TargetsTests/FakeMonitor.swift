@@ -36,8 +36,20 @@ final class FakeMonitor: Sendable {
 
         /// Says a line as it is.
         func say(_ line: String, _ descriptors: [Int32] = []) {
-            let bytes = Array((line + "\n").utf8)
-            _ = try? bytes.withUnsafeBytes { try UnixSocket.send(socket, $0, descriptors: descriptors) }
+            var rest = Array((line + "\n").utf8)[...]
+            var gifts = descriptors
+            while !rest.isEmpty {
+                let piece = Array(rest)
+                guard let sent = try? piece.withUnsafeBytes({ try UnixSocket.send(socket, $0, descriptors: gifts) })
+                else {
+                    // Full, or nobody reads any more.
+                    var list = [pollfd(fd: socket.rawValue, events: Int16(POLLOUT), revents: 0)]
+                    guard poll(&list, 1, 2000) > 0, list[0].revents == Int16(POLLOUT) else { return }
+                    continue
+                }
+                rest.removeFirst(sent)
+                gifts = []
+            }
         }
 
         /// Answers the request.
