@@ -74,9 +74,11 @@ extension Subject {
 }
 
 /// A target as an audit sees it.
-public struct TargetGuest: AuditGuest {
+public final class TargetGuest: AuditGuest {
     private let target: any Target
     private let vcpu: Int
+    /// What the target said when its kernel did not answer: then no rule waits again.
+    private var silence: TargetError?
     /// Its tables as they are now.
     public let subject: Subject
 
@@ -97,9 +99,11 @@ public struct TargetGuest: AuditGuest {
 
     /// A command of the kernel's monitor.
     public func command(_ line: String) throws -> MonitorAnswer {
+        if let silence { throw silence }
         let lines: [String]
-        do throws(TargetError) { lines = try target.exec(line) } catch {
-            if case .refused(_, _, let reason) = error { return .error(reason) }
+        do throws(TargetError) { lines = try target.exec(line, timeout: 5) } catch {
+            if isAnswer(error), case .refused(_, _, let reason) = error { return .error(reason) }
+            silence = error
             throw error
         }
         return .lines(
@@ -111,6 +115,13 @@ public struct TargetGuest: AuditGuest {
                 }
                 return pairs
             })
+    }
+
+    /// Whether an error is the kernel's own answer; else it did not answer in time, or is not there.
+    private func isAnswer(_ error: TargetError) -> Bool {
+        guard case .refused(_, _, let reason) = error else { return false }
+        // As the monitor words it (Monitor/ExecChannel.swift).
+        return !reason.contains("did not answer within") && !reason.contains("still owes the answer")
     }
 
     /// KVM's own translation.
