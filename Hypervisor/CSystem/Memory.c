@@ -54,3 +54,13 @@ long csystem_block_size(int fd) {
 long csystem_read_at(int fd, void *buffer, size_t count, int64_t offset) {
     return checked(pread(fd, buffer, count, offset));
 }
+
+// Where the linker put the program's code; not every linker says so.
+extern const char __executable_start[] __attribute__((weak));
+extern const char etext[] __attribute__((weak));
+
+long csystem_drop_code(void) {
+    uintptr_t begin = (uintptr_t)__executable_start, end = (uintptr_t)etext & ~(uintptr_t)4095;
+    if (begin == 0 || end <= begin || begin & 4095) return 0;
+    return checked(madvise((void *)begin, end - begin, MADV_DONTNEED));
+}

@@ -2,6 +2,7 @@
 
 import JSON
 import Machine
+import SystemCalls
 
 /// What the guest has done since its start.
 struct GuestRecord {
@@ -31,6 +32,7 @@ extension GuestMonitor {
         switch event {
         case .stage(let report):
             server.broadcast("X_VITRINE_STAGE", stageJSON(report))
+            if report.stage == .ready { dropStartupCode() }
         case .stopped(let stage):
             record.heldAt = stage
             server.broadcast("STOP")

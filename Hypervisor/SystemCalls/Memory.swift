@@ -78,3 +78,10 @@ public struct MemoryMap: ~Copyable, @unchecked Sendable {
         try systemCall("madvise MADV_DONTDUMP") { csystem_exclude_from_dump(address, size) }
     }
 }
+
+/// Lets go of the code that was only needed to start (madvise(2)). What is used again comes back from the page cache by a
+/// minor fault; a monitor that runs for days keeps no start-up code resident.
+public func dropStartupCode() {
+    // Nothing depends on it.
+    _ = csystem_drop_code()
+}

@@ -26,4 +26,8 @@ long csystem_file_kind(int fd, int64_t *size);
 long csystem_block_size(int fd);
 /// pread(2).
 long csystem_read_at(int fd, void *buffer, size_t count, int64_t offset);
+/// madvise(2) MADV_DONTNEED on the program's own code, whose bounds only the linker knows. The pages are clean and of a
+/// file: what is needed again is mapped again.
+long csystem_drop_code(void);
+
 #endif
