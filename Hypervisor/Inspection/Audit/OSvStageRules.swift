@@ -181,7 +181,11 @@ enum OSvTableRules {
 
     private static func elsewhere(_ subject: Subject, _ moment: String) -> AuditResult {
         AuditResult("\(moment), elsewhere", expected: "no leaf outside the layout's regions") {
-            for run in try subject.audited().collector.runs {
+            let found = try subject.audited().collector
+            if let again = found.repetitions.first {
+                return .wrong("the table at \(again.table.hex) is reached again at \(again.va.hex)")
+            }
+            for run in found.runs {
                 let last = run.va &+ (run.size &- 1)
                 guard let region = subject.layout?.region(of: run.va) ?? Layout.osv.region(of: run.va),
                     region.contains(last) || region.name.hasPrefix("program")
