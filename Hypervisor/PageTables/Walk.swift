@@ -262,7 +262,10 @@ import GuestMemory
         }
         let record: Int
         var isAgain = false
-        if let known = seen.find(TableSet.key(target, level: level), orInsert: tables.count) {
+        // What is read in part only is no model for what is read in full: another key.
+        let isWhole = options.range == nil || (va >= first && va &+ (coverage &- 1) <= last)
+        let key = TableSet.key(target, level: isWhole ? level : level &+ 8)
+        if let known = seen.find(key, orInsert: tables.count) {
             record = known
             isAgain = true
             // Below a table that is walked again every table is: only the entry that leads there is worth a word.
@@ -273,7 +276,7 @@ import GuestMemory
                         WalkFinding(kind: .shared, level: from.level, at: from.at, value: from.value, va: GVA(va)))
                 }
             }
-            if !options.everyPath && options.range == nil {
+            if !options.everyPath && isWhole {
                 // The same table as the entry before: one more of the same.
                 if current.extendRepetition(table: target, level: level, va: va, grants: grants) {
                     return tables[record].leaves

@@ -9,7 +9,7 @@ public struct WalkOptions: Sendable {
     /// Whether tables that are reached again are walked each time, whatever it costs.
     public var everyPath = false
     /// How many tables are walked again before further ones are handed out as `RepeatedTable`. Entries next to each other
-    /// that refer to one table are always handed out so. Without meaning with `everyPath` or `range`.
+    /// that refer to one table are always handed out so. Without meaning with `everyPath`.
     public var revisitLimit = 256
     /// How many tables are read at most, repetitions included.
     public var tableLimit = 1 << 22

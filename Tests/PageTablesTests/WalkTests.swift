@@ -111,6 +111,22 @@ import Testing
         #expect(limited.findings.last?.kind == .tableLimit)
     }
 
+    /// The same within a range that begins and ends in the middle of tables: still at once, and the same leaves.
+    @Test func aMultiplicationWithinARange() {
+        let tables = (0..<3).map { _ in memory.table() }
+        for index in 0..<512 as Range<UInt64> {
+            for (table, next) in zip([root] + tables, tables) { memory[table + index * 8] = next | 0x67 }
+            memory[tables[2] + index * 8] = index << 12 | 0x67
+        }
+        var options = WalkOptions()
+        options.range = GVA(0x1234_5000)...GVA(0x7654_3210_0fff)
+        let (collector, summary) = walked(options)
+        #expect(summary.isComplete)
+        #expect(summary.leaves == (0x7654_3210_1000 - 0x1234_5000) / 4096)
+        #expect(collector.runs.count < 300)
+        #expect(collector.runs.first?.va == GVA(0x1234_5000))
+    }
+
     /// Two tables in turn are no neighbours: walked again while that is cheap, then handed out as repetitions.
     @Test func tablesInTurn() {
         var chain: [(UInt64, UInt64)] = []
