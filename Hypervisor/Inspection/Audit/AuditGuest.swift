@@ -69,6 +69,10 @@ extension Subject {
         let limit = 1 << 15
         let result = runs(in: range, tableLimit: limit)
         guard result.summary.isComplete else { throw AuditTrouble("more than \(limit) tables, or tables that repeat") }
+        // What is behind a table that is not walked again is in no run: a rule must not miss it.
+        if let again = result.collector.repetitions.first {
+            throw AuditTrouble("the table at \(again.table.hex) is reached again and again, at \(again.va.hex) too")
+        }
         return result
     }
 }
