@@ -1,4 +1,5 @@
 import Addresses
+import Cores
 import Foundation
 import GuestImages
 import GuestMemory
@@ -49,6 +50,16 @@ import Testing
         #expect(coreFormat.name == mode)
         #expect(try dump(core).map(\.va) == dump(target).map(\.va))
         #expect(try dump(core).map(\.gpa) == dump(target).map(\.gpa))
+        // So does a dump of the tables alone.
+        let saved = path + ".tables"
+        let writer = try CoreWriter(tablesOf: target)
+        var bytes: [UInt8] = []
+        try writer.write { bytes += $0 }
+        try Data(bytes).write(to: URL(fileURLWithPath: saved))
+        let tables = try CoreTarget(path: saved)
+        #expect(try tables.registers(vcpu: 0).paging == target.registers(vcpu: 0).paging)
+        #expect(try dump(tables) == dump(target))
+        #expect(tables.slots.slots.map(\.size) == target.slots.slots.map(\.size))
         // A dump by virtual addresses too.
         try target.client.execute(
             "dump-guest-memory",
