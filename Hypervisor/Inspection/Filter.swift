@@ -95,10 +95,10 @@ public indirect enum RangeFilter: Sendable, Equatable {
     /// The names that have a value.
     static let names = ["page", "type", "region", "meaning", "key", "va", "pa"]
 
-    /// What there is, for help.
+    /// What there is, for help: a few lines.
     public static let help = """
-        words: \(words.map(\.name).joined(separator: ", ")); page=4K|2M|1G, type=WB|WT|WC|WP|UC|UC-, region=NAME, meaning=NAME,
-        key=N, va=A or A-B, pa=A or A-B; combined by and, or, not and parentheses
+        present, user, supervisor, writable, executable, wx, global, accessed, dirty, reserved, ram, mmio, unbacked,
+        page=4K|2M|1G, type=WB|WT|WC|WP|UC|UC-, region=NAME, meaning=NAME, key=N, va=A or A-B, pa=A or A-B
         """
 
     /// Reads a filter.

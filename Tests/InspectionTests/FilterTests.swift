@@ -80,7 +80,13 @@ import Testing
         }
     }
 
-    @Test func themarkIsBelowThePlace() {
+    @Test func theHelpNamesEveryCondition() {
+        for name in RangeFilter.words.map(\.name) + RangeFilter.names.map({ $0 + "=" }) {
+            #expect(RangeFilter.help.contains(name))
+        }
+    }
+
+    @Test func theMarkIsBelowThePlace() {
         let error = FilterError(message: "m", position: 3, text: "abc def")
         #expect(error.description == "--filter, character 4: m\n  abc def\n     ^")
     }

@@ -14,12 +14,15 @@ import Testing
         let image = try #require(GuestImages.path(of: "paging/\(name).elf"), "the images are built")
         let machine = try QEMU(
             ["-machine", "q35", "-cpu", "max", "-m", "64", "-kernel", image] + arguments)
-        let target = try QEMUTarget(socket: machine.socket)
-        try machine.wait("the end of \(name)") {
-            let registers = try target.registers(vcpu: 0)
-            return registers["rax"] == 0x5649_5452 && registers.cr0 >> 31 == 1
+        // The firmware changes the memory map until the guest starts, so the target is opened after that.
+        do {
+            let early = try QEMUTarget(socket: machine.secondSocket)
+            try machine.wait("the end of \(name)") {
+                let registers = try early.registers(vcpu: 0)
+                return registers["rax"] == 0x5649_5452 && registers.cr0 >> 31 == 1
+            }
         }
-        return (machine, target)
+        return (machine, try QEMUTarget(socket: machine.socket))
     }
 
     @Test(

@@ -14,8 +14,8 @@ extension InspectionVerbs {
             Reads the page tables of a guest while it runs, and says whether they changed meanwhile. --consistent pauses the
             vCPUs for as long as the tables are read, and says how long that was.
             Ranges are runs of leaves that follow each other virtually and physically with the same permissions.
-            --filter takes words and values:
-            """ + RangeFilter.help,
+            --filter takes conditions, combined by and, or, not and parentheses; tables that are there again are shown as such:
+            """ + "\n" + RangeFilter.help,
         options: tableOptions + [
             OptionDescription(
                 "view", "ranges|entries|tree|tables", "merged ranges, every leaf, every entry, every table"),
