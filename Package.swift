@@ -82,7 +82,10 @@ let package = Package(
             ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores"]),
         module(
             "Inspection",
-            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "PageTables", "Targets"]),
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "Options", "PageTables",
+                "Targets",
+            ]),
 
         // Guest images: compiled by a build plugin, found at run time by name.
         .plugin(name: "BuildGuestImages", capability: .buildTool(), path: "Images/BuildGuestImages"),
@@ -99,7 +102,7 @@ let package = Package(
             "vitrine",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
-                "Inspection", "Monitor", "Options", "GuestFolders", "GuestImages",
+                "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages",
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),

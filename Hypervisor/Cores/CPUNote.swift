@@ -15,6 +15,15 @@ public struct CoreSegmentRegister: Hashable, Sendable {
     public let flags: UInt32
     /// The linear address.
     public let base: UInt64
+
+    /// A segment register.
+    public init(name: String, selector: UInt32, limit: UInt32, flags: UInt32, base: UInt64) {
+        self.name = name
+        self.selector = selector
+        self.limit = limit
+        self.flags = flags
+        self.base = base
+    }
 }
 
 /// A CPU's registers in a core.
@@ -64,31 +73,22 @@ public struct CoreCPU: Hashable, Sendable {
     /// More CPUs than any machine has.
     static let limit = 65536
 
-    /// The CPUs of a note segment.
-    ///
-    /// - Parameter bytes: of the segment: notes one after the other, name and descriptor padded to 4 bytes.
-    static func cpus(in bytes: [UInt8]) throws(CoreError) -> [CoreCPU] {
-        let reader = ByteReader(bytes: bytes)
-        var cpus: [CoreCPU] = []
-        var place = 0
-        while bytes.count - place >= 12 {
-            guard let nameSize = reader.word(place), let size = reader.word(place + 4),
-                let type = reader.word(place + 8)
-            else { break }
-            let name = place + 12
-            // Both are below 2^32, so these sums cannot run over.
-            let descriptor = name + Int((nameSize + 3) & ~3)
-            let next = descriptor + Int((size + 3) & ~3)
-            guard descriptor + Int(size) <= bytes.count else {
-                throw .note("the note at byte \(place) of its segment ends at \(next), the segment at \(bytes.count)")
-            }
-            if nameSize == 5, type == 0, bytes[name..<name + 5].elementsEqual([0x51, 0x45, 0x4d, 0x55, 0]) {
-                guard cpus.count < limit else { throw .note("more than \(limit) CPUs") }
-                let body = ByteReader(bytes: Array(bytes[descriptor..<descriptor + Int(size)]))
-                cpus.append(try CoreCPU(body, number: cpus.count))
-            }
-            place = next
+    /// A CPU with these registers; what is not named is 0.
+    public init(registers: [String: UInt64], segments: [CoreSegmentRegister]) {
+        self.registers = registers
+        self.segments = segments
+    }
+
+    /// The note's descriptor, of 440 bytes.
+    var descriptor: [UInt8] {
+        var body = bytes(1 as UInt32) + bytes(440 as UInt32)
+        for name in CoreCPU.names { body += bytes(self[name]) }
+        for name in CoreCPU.segmentNames {
+            let segment = segments.first { $0.name == name }
+            body += bytes(segment?.selector ?? 0) + bytes(segment?.limit ?? 0) + bytes(segment?.flags ?? 0)
+            body += bytes(0 as UInt32) + bytes(segment?.base ?? 0)
         }
-        return cpus
+        for number in 0..<5 { body += bytes(self["cr\(number)"]) }
+        return body + bytes(self["kernel_gs_base"])
     }
 }

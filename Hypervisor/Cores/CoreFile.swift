@@ -25,6 +25,12 @@ public final class CoreFile: PhysicalMemory, Sendable {
     public let kind: Kind
     /// What physical memory is in it, by ascending address, without overlaps.
     public let segments: [CoreSegment]
+    /// RAM of which the file has the place, but (beyond `segments`) not the contents: a dump of tables alone.
+    public let emptyRanges: [ClosedRange<GPA>]
+    /// What Vitrine added for each CPU, in dumps that it saved.
+    public let savedCPUs: [SavedCPU]
+    /// The layout's name, in dumps that Vitrine saved of a guest whose layout it knew.
+    public let layout: String?
     /// The CPUs; none in a raw image, or in a core that QEMU did not write.
     public let cpus: [CoreCPU]
     private let file: SharedDescriptor
@@ -54,20 +60,26 @@ public final class CoreFile: PhysicalMemory, Sendable {
             kind = .rawImage
             segments = [CoreSegment(start: GPA(0), size: size & ~4095, offset: 0)]
             cpus = []
+            emptyRanges = []
+            savedCPUs = []
+            layout = nil
             return
         }
         let headers = try ELFHeaders(file.descriptor, size: size)
         kind = .core(machine: ELFHeaders.machines[headers.machine] ?? "unknown", is64Bit: headers.is64Bit)
         segments = try CoreSegment.segments(headers.segments, fileSize: size)
         guard !segments.isEmpty else { throw .format("a core without memory") }
-        var cpus: [CoreCPU] = []
+        emptyRanges = try CoreSegment.emptyRanges(headers.segments)
+        var notes = CoreNotes()
         for header in headers.segments where header.type == ProgramHeader.note {
             guard header.fileSize <= CoreFile.noteLimit else { throw .header("notes of \(header.fileSize) bytes") }
             let bytes = try file.descriptor.bytes(
                 at: header.offset, count: header.fileSize, what: "the note segment", size: size)
-            cpus += try CoreCPU.cpus(in: bytes)
+            try notes.add(bytes)
         }
-        self.cpus = cpus
+        cpus = notes.cpus
+        savedCPUs = notes.saved
+        layout = notes.layout
     }
 
     private static func refuseOtherFormats(_ head: [UInt8]) throws(CoreError) {

@@ -54,6 +54,27 @@ extension CoreSegment {
         return try joined(found)
     }
 
+    /// Physical ranges of segments that have a size but no bytes in the file, joined.
+    static func emptyRanges(_ headers: [ProgramHeader]) throws(CoreError) -> [ClosedRange<GPA>] {
+        var found: [ClosedRange<GPA>] = []
+        for (index, header) in headers.enumerated()
+        where header.type == ProgramHeader.load && header.fileSize == 0 && header.memorySize != 0 {
+            guard let last = GPA(header.physicalAddress).advanced(by: header.memorySize - 1) else {
+                throw .overflow("segment \(index), GPA \(GPA(header.physicalAddress).hex),")
+            }
+            found.append(GPA(header.physicalAddress)...last)
+        }
+        var result: [ClosedRange<GPA>] = []
+        for range in found.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = result.last, range.lowerBound <= last.upperBound {
+                result[result.count - 1] = last.lowerBound...max(last.upperBound, range.upperBound)
+            } else {
+                result.append(range)
+            }
+        }
+        return result
+    }
+
     private static func joined(_ segments: [CoreSegment]) throws(CoreError) -> [CoreSegment] {
         let sorted = segments.sorted { ($0.start, $0.size) < ($1.start, $1.size) }
         var result: [CoreSegment] = []

@@ -32,11 +32,22 @@ public struct PagesOptions: Sendable {
     public var view = PagesView.ranges
     /// Virtual addresses of interest; nil: all.
     public var range: ClosedRange<GVA>?
+    /// Which ranges and leaves are shown; nil: all.
+    public var filter: RangeFilter?
+    /// The guest's PAT, for memory types.
+    public var memoryTypes = PageAttributeTable.atReset
     /// Text or JSON.
     public var form = ReportForm.text
 
     /// Ranges of the whole address space, as text.
     public init() {}
+
+    /// Whether the filter lets a range pass.
+    var matches: (AnnotatedRange) -> Bool {
+        guard let filter else { return { _ in true } }
+        let types = memoryTypes
+        return { filter.matches($0, types: types) }
+    }
 }
 
 /// Writes the tables of a subject.
@@ -68,13 +79,15 @@ public func writePages(
         let summary: WalkSummary
         switch options.view {
         case .ranges:
-            var consumer = RangeConsumer(annotator: annotator, printer: printer, output: output)
+            var consumer = RangeConsumer(
+                annotator: annotator, printer: printer, output: output, matches: options.matches)
             summary = walk(
                 root: subject.root, format: subject.format, memory: subject.memory, options: walkOptions,
                 into: &consumer)
         case .entries, .tree:
             var consumer = EntryConsumer(
-                annotator: annotator, printer: printer, output: output, leavesOnly: options.view == .entries)
+                annotator: annotator, printer: printer, output: output, leavesOnly: options.view == .entries,
+                matches: options.matches)
             summary = walk(
                 root: subject.root, format: subject.format, memory: subject.memory, options: walkOptions,
                 into: &consumer)
@@ -141,8 +154,11 @@ struct RangeConsumer: WalkConsumer {
     var annotator: RangeAnnotator
     let printer: any PagesPrinter
     let output: ReportOutput
+    let matches: (AnnotatedRange) -> Bool
 
-    mutating func run(_ run: MappedRun) { annotator.annotate(run, printer.range) }
+    mutating func run(_ run: MappedRun) {
+        annotator.annotate(run) { if matches($0) { printer.range($0) } }
+    }
     mutating func repeated(_ table: RepeatedTable) { printer.repeated(table) }
     var isFinished: Bool { output.failure != nil }
 }
@@ -154,10 +170,11 @@ struct EntryConsumer: WalkConsumer {
     let printer: any PagesPrinter
     let output: ReportOutput
     let leavesOnly: Bool
+    let matches: (AnnotatedRange) -> Bool
 
     mutating func run(_ run: MappedRun) {
         // Present entries come by `entry`; those that are not present have no other way to be shown.
-        if !run.isPresent { annotator.annotate(run, printer.range) }
+        if !run.isPresent { annotator.annotate(run) { if matches($0) { printer.range($0) } } }
     }
     mutating func repeated(_ table: RepeatedTable) { printer.repeated(table) }
     mutating func entry(_ entry: WalkEntry) {
@@ -171,6 +188,7 @@ struct EntryConsumer: WalkConsumer {
             va: entry.va, gpa: entry.target, pageCount: 1, pageShift: entry.pageShift, flags: entry.flags,
             leafBits: entry.entry.value)
         annotator.annotate(run) { if first == nil { first = $0 } }
+        if let first, !matches(first) { return }
         printer.entry(entry, as: first, isTree: !leavesOnly)
     }
     var isFinished: Bool { output.failure != nil }

@@ -17,8 +17,8 @@ public final class CoreTarget: Target {
     public let slots: SlotTable
     /// No process.
     public var pid: Int32 { 0 }
-    /// Not known.
-    public var layout: String? { nil }
+    /// Known of dumps that Vitrine saved.
+    public var layout: String? { file.layout }
     /// The CPUs whose registers are in the file.
     public var vcpuCount: Int { file.cpus.count }
     /// The file's contents.
@@ -41,21 +41,22 @@ public final class CoreTarget: Target {
             }
         }
         do throws(SlotError) {
-            slots = try SlotTable(CoreTarget.slots(file.segments))
+            slots = try SlotTable(CoreTarget.slots(file))
         } catch {
             throw .memory(.slots(error))
         }
     }
 
-    /// Whole pages of the segments. Segments of which a page has parts of two are rare enough to lose that page.
-    private static func slots(_ segments: [CoreSegment]) -> [MemorySlot] {
-        segments.enumerated().compactMap { index, segment in
-            let start = segment.start &+ 4095
-            guard start >= segment.start else { return nil }
+    /// Whole pages of the RAM that the file speaks of: of a dump of tables alone the RAM around them, else the segments.
+    /// Pages that have parts of two segments are rare enough to be lost.
+    private static func slots(_ file: CoreFile) -> [MemorySlot] {
+        let ranges = file.emptyRanges.isEmpty ? file.segments.map(\.range) : file.emptyRanges
+        return ranges.enumerated().compactMap { index, range in
+            let start = range.lowerBound &+ 4095
+            guard start >= range.lowerBound else { return nil }
             let first = start.alignedDown(to: 4096)
-            let skipped = first &- segment.start
-            guard skipped < segment.size else { return nil }
-            let size = (segment.size &- skipped) & ~4095
+            guard first <= range.upperBound else { return nil }
+            let size = ((range.upperBound &- first) &+ 1) & ~4095
             guard size != 0 else { return nil }
             return MemorySlot(
                 id: UInt32(truncatingIfNeeded: index), name: "segment \(index)", guestPhysicalAddress: first,
@@ -66,7 +67,7 @@ public final class CoreTarget: Target {
 
     /// The registers of a CPU at the moment of the dump.
     ///
-    /// QEMU does not write EFER: LME and LMA are taken from the core's machine and CS.L, NXE is assumed where the processor
+    /// QEMU does not write EFER (dumps that Vitrine saved have it): LME and LMA are taken from the core's machine and CS.L, NXE is assumed where the processor
     /// can have it, and MAXPHYADDR to be 52.
     public func registers(vcpu: Int) throws(TargetError) -> TargetRegisters {
         guard !file.cpus.isEmpty else {
@@ -87,8 +88,9 @@ public final class CoreTarget: Target {
         let code = cpu.segments.first { $0.name == "cs" }
         // DESC_L_MASK: bit 21 of the descriptor's second word.
         isLong = isLong || (code?.flags ?? 0) & 1 << 21 != 0
-        let efer: UInt64 = pagesWithPAE ? (isLong ? 0xd00 : 0x800) : 0
-        values.append(("efer", efer))
+        let saved = file.savedCPUs.indices.contains(vcpu) ? file.savedCPUs[vcpu] : nil
+        values.append(("efer", saved?.efer ?? (pagesWithPAE ? (isLong ? 0xd00 : 0x800) : 0)))
+        if let saved, saved.pat != 0 { values.append(("pat", saved.pat)) }
         return TargetRegisters(
             values: values,
             segments: cpu.segments.map { segment in
@@ -98,7 +100,7 @@ public final class CoreTarget: Target {
                         selector: UInt64(segment.selector), base: segment.base, limit: UInt64(segment.limit),
                         flags: UInt64(segment.flags))
                 )
-            }, maxPhysicalAddressBits: 52)
+            }, maxPhysicalAddressBits: saved.map { Int($0.maxPhysicalAddressBits) } ?? 52)
     }
 
     /// Nothing runs.

@@ -94,7 +94,7 @@ private func compareTranslations(
     var collector = RunCollector()
     _ = walk(root: root, format: format, memory: target.memory, into: &collector)
     var addresses: Set<UInt64> = [0]
-    for run in collector.runs.shuffled().prefix(2000) {
+    for run in collector.runs.shuffled().prefix(600) {
         for address in [run.va.rawValue, run.va.rawValue &- 1, run.lastVA.rawValue, run.lastVA.rawValue &+ 1] {
             addresses.insert(format.canonical(address))
         }

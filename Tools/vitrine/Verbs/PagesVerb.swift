@@ -2,6 +2,7 @@
 
 import Inspection
 import Options
+import PageTables
 import SystemCalls
 import Targets
 
@@ -13,11 +14,13 @@ extension InspectionVerbs {
             Reads the page tables of a guest while it runs, and says whether they changed meanwhile. --consistent pauses the
             vCPUs for as long as the tables are read, and says how long that was.
             Ranges are runs of leaves that follow each other virtually and physically with the same permissions.
-            """,
+            --filter takes conditions, combined by and, or, not and parentheses; tables that are there again are shown as such:
+            """ + "\n" + RangeFilter.help,
         options: tableOptions + [
             OptionDescription(
                 "view", "ranges|entries|tree|tables", "merged ranges, every leaf, every entry, every table"),
             OptionDescription("range", "A-B", "virtual addresses from A to B only"),
+            OptionDescription("filter", "EXPR", "only what meets a condition, as 'user and not wx'; see below"),
             OptionDescription("layout", "NAME", "region names of this layout, not of the guest's own"),
             OptionDescription("consistent", nil, "pause the vCPUs while the tables are read"),
         ],
@@ -26,6 +29,10 @@ extension InspectionVerbs {
             ("vitrine pages a", "every mapped range with its permissions, backing and region"),
             ("vitrine pages a --stage B", "the tables as they were at boot stage B"),
             ("vitrine pages a --view tree --range 0-0x3fffff", "every entry that the first 4 MiB use"),
+            (
+                "vitrine pages a --filter 'wx and user or page=2M'",
+                "pages that ring 3 may write and execute, and 2 MiB pages"
+            ),
             ("vitrine pages a --consistent --json", "a consistent dump for a program"),
         ],
         run: { arguments, output in
@@ -40,6 +47,13 @@ extension InspectionVerbs {
                 options.view = view
             }
             if let text = arguments.value("range") { options.range = try range(text) }
+            if let text = arguments.value("filter") {
+                do throws(FilterError) {
+                    options.filter = try RangeFilter(parsing: text)
+                } catch {
+                    throw UsageError(error.description)
+                }
+            }
             let name = try arguments.operand("TARGET")
             try arguments.end()
             let isConsistent = arguments.flag("consistent")
@@ -47,6 +61,9 @@ extension InspectionVerbs {
                 throw UsageError("--stage tables stand still anyway; --consistent is for live ones")
             }
             let target = try Targets.open(name)
+            if options.filter != nil, target.vcpuCount > 0, let pat = try target.registers(vcpu: 0)["pat"] {
+                options.memoryTypes = PageAttributeTable(rawValue: pat)
+            }
             guard isConsistent else {
                 let subject = try subject(arguments, target: target)
                 try writePages(subject, options: options) { try output.write(bytes: $0) }

@@ -1,0 +1,84 @@
+// The notes that Vitrine adds to a dump it saves: what QEMU's notes leave out.
+
+/// What a saved dump knows of a CPU beyond QEMU's note. Owner `Vitrine`, type 2: four 8-byte words; one note a CPU.
+public struct SavedCPU: Hashable, Sendable {
+    /// IA32_EFER.
+    public var efer: UInt64
+    /// IA32_PAT; 0 if not known.
+    public var pat: UInt64
+    /// MAXPHYADDR.
+    public var maxPhysicalAddressBits: UInt64
+
+    /// These values.
+    public init(efer: UInt64, pat: UInt64, maxPhysicalAddressBits: Int) {
+        self.efer = efer
+        self.pat = pat
+        self.maxPhysicalAddressBits = UInt64(max(0, maxPhysicalAddressBits))
+    }
+
+    /// The owner of the notes.
+    static let owner = Array("Vitrine\0".utf8)
+    /// A CPU.
+    static let cpuType: UInt64 = 2
+    /// The layout's name, as text.
+    static let layoutType: UInt64 = 3
+
+    /// From a note's descriptor; nil if it is not one.
+    init?(_ descriptor: ByteReader) {
+        guard let efer = descriptor.double(0), let pat = descriptor.double(8), let bits = descriptor.double(16),
+            (32...52).contains(bits)
+        else { return nil }
+        self.efer = efer
+        self.pat = pat
+        maxPhysicalAddressBits = bits
+    }
+
+    /// The note's descriptor.
+    var descriptor: [UInt8] { bytes(efer) + bytes(pat) + bytes(maxPhysicalAddressBits) + bytes(0 as UInt64) }
+}
+
+/// The bytes of a number, little-endian.
+func bytes(_ number: some FixedWidthInteger) -> [UInt8] { withUnsafeBytes(of: number.littleEndian) { Array($0) } }
+
+/// Everything the notes of a core say.
+struct CoreNotes {
+    var cpus: [CoreCPU] = []
+    var saved: [SavedCPU] = []
+    var layout: String?
+}
+
+extension CoreNotes {
+    /// Adds the notes of a note segment.
+    ///
+    /// - Parameter bytes: of the segment: notes one after the other, name and descriptor padded to 4 bytes.
+    mutating func add(_ bytes: [UInt8]) throws(CoreError) {
+        let reader = ByteReader(bytes: bytes)
+        var place = 0
+        while bytes.count - place >= 12 {
+            guard let nameSize = reader.word(place), let size = reader.word(place + 4),
+                let type = reader.word(place + 8)
+            else { break }
+            let name = place + 12
+            // Both are below 2^32, so these sums cannot run over.
+            let descriptor = name + Int((nameSize + 3) & ~3)
+            let next = descriptor + Int((size + 3) & ~3)
+            guard descriptor + Int(size) <= bytes.count else {
+                throw .note("the note at byte \(place) of its segment ends at \(next), the segment at \(bytes.count)")
+            }
+            let owner = bytes[name..<min(name + Int(nameSize), descriptor)]
+            let body = ByteReader(bytes: Array(bytes[descriptor..<descriptor + Int(size)]))
+            if owner.elementsEqual(Array("QEMU\0".utf8)), type == 0 {
+                guard cpus.count < CoreCPU.limit else { throw .note("more than \(CoreCPU.limit) CPUs") }
+                cpus.append(try CoreCPU(body, number: cpus.count))
+            } else if owner.elementsEqual(SavedCPU.owner), type == SavedCPU.cpuType {
+                guard let cpu = SavedCPU(body), saved.count < CoreCPU.limit else {
+                    throw .note("the note of Vitrine at byte \(place) of its segment makes no sense")
+                }
+                saved.append(cpu)
+            } else if owner.elementsEqual(SavedCPU.owner), type == SavedCPU.layoutType, size <= 64 {
+                layout = String(decoding: body.bytes, as: UTF8.self)
+            }
+            place = next
+        }
+    }
+}

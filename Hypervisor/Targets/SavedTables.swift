@@ -1,0 +1,57 @@
+// A target's page tables as a file that `core:` reads back.
+
+import Addresses
+import Cores
+import GuestMemory
+import PageTables
+
+extension CoreWriter {
+    /// The page tables of every vCPU of a target (and those below a further root), with the RAM map and the registers.
+    ///
+    /// - Parameter further: a root to save besides those that the vCPUs use.
+    public init(
+        tablesOf target: any Target, further: (format: PageTableFormat, root: GPA)? = nil
+    ) throws(TargetError) {
+        self.init()
+        ram = target.slots.slots.map { $0.guestPhysicalAddress...($0.guestPhysicalAddress &+ ($0.size &- 1)) }
+        layout = target.layout
+        if let further { add(further.format, further.root, target.memory) }
+        for vcpu in 0..<target.vcpuCount {
+            let registers = try target.registers(vcpu: vcpu)
+            if vcpu == 0 { isLongMode = registers.efer & 1 << 10 != 0 }
+            var values: [String: UInt64] = [:]
+            for (name, value) in registers.values { values[name] = value }
+            cpus.append(
+                CoreCPU(
+                    registers: values,
+                    segments: registers.segments.map { name, segment in
+                        CoreSegmentRegister(
+                            name: name, selector: UInt32(segment.selector), limit: segment.limit,
+                            flags: segment.attributes << 8, base: segment.base)
+                    }))
+            savedCPUs.append(
+                SavedCPU(
+                    efer: registers.efer, pat: registers["pat"] ?? 0,
+                    maxPhysicalAddressBits: registers.maxPhysicalAddressBits))
+            if case .paging(let format, let root) = registers.paging.mode { add(format, root, target.memory) }
+        }
+        try target.checkReads()
+    }
+
+    /// The pages of all tables below a root.
+    private mutating func add(_ format: PageTableFormat, _ root: GPA, _ memory: TargetMemory) {
+        struct Nobody: WalkConsumer {
+            mutating func run(_ run: MappedRun) {}
+        }
+        var nobody = Nobody()
+        let summary = walk(root: root, format: format, memory: memory, into: &nobody)
+        for table in summary.tables {
+            let size = UInt64(format.levels[table.level - 1].entryCount * format.entrySize)
+            var page = table.gpa.alignedDown(to: 4096)
+            while page < table.gpa &+ size {
+                if pages[page] == nil, let bytes = memory.bytes(at: page, count: 4096) { pages[page] = bytes }
+                page = page &+ 4096
+            }
+        }
+    }
+}
