@@ -11,9 +11,9 @@ DESTDIR ?=
 SWIFT ?= swift
 SWIFTFLAGS ?=
 
-# Needed to build: the JSON parser. Needed to test: QEMU as an oracle, gcc for a guest program, cmp and friends are there.
+# Needed to build: the JSON parser. Needed to test: QEMU and a stock kernel as oracles, gcc for a guest program.
 BUILD_PACKAGES := libjansson-dev pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 gcc libc6-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio gcc libc6-dev
 
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
 HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils

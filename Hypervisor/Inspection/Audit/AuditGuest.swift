@@ -65,7 +65,9 @@ extension AuditGuest {
 
 extension Subject {
     /// The runs of a range, for a rule. No layout has more tables than this in one range, a guest that loops them has.
-    func audited(_ range: ClosedRange<GVA>? = nil) throws(AuditTrouble) -> (collector: RunCollector, summary: WalkSummary) {
+    func audited(_ range: ClosedRange<GVA>? = nil) throws(AuditTrouble) -> (
+        collector: RunCollector, summary: WalkSummary
+    ) {
         let limit = 1 << 15
         let result = runs(in: range, tableLimit: limit)
         guard result.summary.isComplete else { throw AuditTrouble("more than \(limit) tables, or tables that repeat") }

@@ -34,7 +34,9 @@ struct OSvVirtualRules<Guest: AuditGuest> {
                 guard line["state"] == "running" else { continue }
                 guard taken.insert(base).inserted else { return .wrong("two programs run at \(GVA(base).hex)") }
                 let range = GVA(base)...GVA(base + OSv.programSize - 1)
-                guard try subject.audited(range).summary.leaves > 0 else { return .wrong("nothing of \(name) is mapped") }
+                guard try subject.audited(range).summary.leaves > 0 else {
+                    return .wrong("nothing of \(name) is mapped")
+                }
             }
             guard !lines.isEmpty else { return .notApplicable("no program was loaded") }
             let running = taken.sorted().map { GVA($0).hex }.joined(separator: ", ")
