@@ -57,7 +57,7 @@ INLINE void reload_segments(void) {
 }
 INLINE void save_fpu(void *area) { __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory"); }
 INLINE void restore_fpu(const void *area) { __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory"); }
-INLINE uint32_t exchange(uint32_t *word, uint32_t value) { return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST); }
+INLINE uint32_t fetch_add(uint32_t *word, uint32_t value) { return __atomic_fetch_add(word, value, __ATOMIC_SEQ_CST); }
 INLINE uint32_t load_acquire(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 INLINE void store_release(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 /* One table entry, read once, written once: other processors and the walker of the MMU look at the same word. */
