@@ -1,0 +1,6 @@
+import Testing
+
+@testable import SecondStage
+
+@Suite struct KernelTypesTests {
+}
