@@ -121,6 +121,8 @@ public final class BPFKernelMemory: KernelMemory {
         head: UInt64, linkOffset: Int, size: Int, limit: Int
     ) throws(SecondStageError) -> [KernelListElement]? {
         guard let first = try words([head])[0] else { return nil }
+        // Never made: a list that this VM has no use for.
+        if first == 0 { return [] }
         let size = min(size, Self.elementSize)
         control.pointee.elementSize = UInt32(truncatingIfNeeded: size)
         control.pointee.linkOffset = UInt32(truncatingIfNeeded: linkOffset)

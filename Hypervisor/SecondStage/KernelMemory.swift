@@ -46,6 +46,8 @@ extension KernelMemory {
         head: UInt64, linkOffset: Int, size: Int, limit: Int
     ) throws(SecondStageError) -> [KernelListElement]? {
         guard var next = try words([head])[0] else { return nil }
+        // Never made: a list that this VM has no use for.
+        if next == 0 { return [] }
         var previous = head
         var elements: [KernelListElement] = []
         while next != head {
