@@ -89,6 +89,23 @@ extension FileDescriptor {
     }
 }
 
+extension FileDescriptor {
+    /// The same into an array, as it is sized.
+    public func readAll(at offset: UInt64, into array: inout [UInt8]) throws(Errno) -> Int {
+        var failure: Errno?
+        let count = array.withUnsafeMutableBytes { buffer -> Int in
+            do throws(Errno) {
+                return try readAll(at: offset, into: buffer)
+            } catch {
+                failure = error
+                return 0
+            }
+        }
+        if let failure { throw failure }
+        return count
+    }
+}
+
 /// The memory of another process.
 public enum ProcessMemory {
     /// process_vm_readv(2): how many bytes came. EPERM without the right to trace the process, ESRCH if it is gone,
