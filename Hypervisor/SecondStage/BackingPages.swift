@@ -44,7 +44,7 @@ public struct BackingRun: Hashable, Sendable {
     /// The first guest physical address.
     public let gpa: GPA
     /// The size in bytes.
-    public var size: UInt64
+    public let size: UInt64
     /// The first host virtual address.
     public let hva: HVA
     /// The first host physical address; nil without the right to see it, and for what is swapped out.
@@ -53,14 +53,14 @@ public struct BackingRun: Hashable, Sendable {
     public let pageSize: UInt64
     /// What is known of the pages.
     public let flags: BackingFlags
-    /// The slot.
+    /// The slot's number.
     public let slot: UInt32
 }
 
 /// What is behind a guest's memory.
 public struct BackingPages: Sendable {
     /// The runs, by guest physical address. What is in no run is not in the process's page tables.
-    public let runs: [BackingRun]
+    public let runs: BackingRuns
     /// Whether frame numbers could be seen (CAP_SYS_ADMIN in the first user namespace).
     public let seesFrames: Bool
     /// Whether page sizes are known (/proc/kpageflags, or PAGEMAP_SCAN of Linux 6.7).
@@ -72,6 +72,7 @@ public struct BackingReader: ~Copyable {
     private let process: Int32
     private let pageMap: PageMapFile
     private let frames = FrameSizes()
+    private let buffer = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1 << 15)
     /// Whether PAGEMAP_SCAN is there; found out at the first use.
     private var scans = true
     private var seesFrames = false
@@ -86,10 +87,15 @@ public struct BackingReader: ~Copyable {
         }
     }
 
+    deinit {
+        buffer.deallocate()
+    }
+
     /// What is behind the slots.
     public mutating func read(_ slots: [MemorySlot]) throws(SecondStageError) -> BackingPages {
         var runs = RunBuilder()
         for slot in slots {
+            runs.beginSlot()
             do throws(Errno) {
                 try read(slot, into: &runs)
             } catch {
@@ -97,7 +103,7 @@ public struct BackingReader: ~Copyable {
             }
         }
         return BackingPages(
-            runs: runs.finish(), seesFrames: seesFrames, seesPageSizes: scans || frames.isReadable)
+            runs: runs.finish(slots), seesFrames: seesFrames, seesPageSizes: scans || frames.isReadable)
     }
 
     /// The host physical addresses of pages now: nil for one that is not present, or whose frame may not be seen.
@@ -145,30 +151,17 @@ public struct BackingReader: ~Copyable {
     private mutating func readEntries(
         from start: UInt64, to end: UInt64, categories: UInt64?, of slot: MemorySlot, into runs: inout RunBuilder
     ) throws(Errno) {
-        let chunk = 1 << 16
+        let chunk = 1 << 15
         var position = start
-        let buffer = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: chunk)
-        defer { buffer.deallocate() }
         while position < end {
             let wanted = min(chunk, Int((end - position) / 4096))
             let part = UnsafeMutableBufferPointer(rebasing: buffer[..<wanted])
             let count = try pageMap.entries(from: position, into: part)
             guard count > 0 else { return }
-            for index in 0..<count {
-                let entry = PageMapEntry(part[index])
-                guard entry.isPresent || entry.isSwapped else { continue }
-                let hva = HVA(position &+ UInt64(index) * 4096)
-                if entry.frame != nil { seesFrames = true }
-                var flags = entry.flags
-                if let categories {
-                    if categories >> 5 & 1 != 0 { flags.insert(.zero) }
-                } else if frames.isZeroPage(entry) {
-                    flags.insert(.zero)
-                }
-                runs.add(
-                    gpa: slot.guestPhysicalAddress &+ (hva &- slot.userspaceAddress), hva: hva, frame: entry.frame,
-                    pageSize: frames.pageSize(hva, entry, isHuge: categories.map { $0 >> 6 & 1 != 0 }), flags: flags,
-                    slot: slot.id)
+            if runs.add(
+                UnsafeBufferPointer(rebasing: part[..<count]), at: HVA(position), categories: categories, frames: frames
+            ) {
+                seesFrames = true
             }
             position += UInt64(count) * 4096
         }

@@ -1,32 +1,120 @@
 // From single host pages to runs of them, and how large the host's pages are.
 
 import Addresses
+import GuestMemory
 import SystemCalls
+
+/// Runs of host pages, in 24 bytes each.
+public struct BackingRuns: RandomAccessCollection, Sendable {
+    fileprivate let records: [RunRecord]
+    fileprivate let slots: [MemorySlot]
+
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { records.count }
+
+    /// The run at a position.
+    public subscript(position: Int) -> BackingRun {
+        let record = records[position]
+        let slot = slots[Int(record.slot)]
+        let hva = HVA(record.page << 12)
+        return BackingRun(
+            gpa: slot.guestPhysicalAddress &+ (hva &- slot.userspaceAddress), size: UInt64(record.count) << 12,
+            hva: hva,
+            hpa: record.frame == 0 ? nil : HPA(record.frame << 12), pageSize: 1 << UInt64(record.pageShift),
+            flags: BackingFlags(rawValue: UInt16(record.flags)), slot: slot.id)
+    }
+}
+
+/// What is kept of a run.
+private struct RunRecord {
+    /// The number of its first page in the process's address space, and the number of its frame, 0 if it is not known.
+    var page: UInt64
+    var frame: UInt64
+    var count: UInt32
+    var slot: UInt16
+    var flags: UInt8
+    var pageShift: UInt8
+}
 
 /// Joins pages that are consecutive and alike.
 struct RunBuilder {
-    private var runs: [BackingRun] = []
-    private var nextFrame: UInt64?
+    private var records: [RunRecord] = []
+    private var current = RunRecord(page: 0, frame: 0, count: 0, slot: 0, flags: 0, pageShift: 12)
+    private var nextPage: UInt64 = 0
+    private var nextFrame: UInt64 = 0
+    /// The bits of the entry and the page size of the current run.
+    private var key: UInt64 = 0
+    private var slotCount = 0
 
-    /// Adds the next page.
+    /// Bits 63-61, 56 and 55: what makes pages different.
+    private static let kind: UInt64 = 7 << 61 | 3 << 55
+    private static let frameMask: UInt64 = (1 << 55) - 1
+    private static let zero: UInt64 = 1 << 12
+    private static let shiftMask: UInt64 = 0xff
+
+    /// What follows is of the next slot.
+    mutating func beginSlot() {
+        close()
+        slotCount += 1
+        current.slot = UInt16(truncatingIfNeeded: slotCount - 1)
+    }
+
+    /// Adds entries of the page map; returns whether a frame number was among them.
     mutating func add(
-        gpa: GPA, hva: HVA, frame: UInt64?, pageSize: UInt64, flags: BackingFlags, slot: UInt32
-    ) {
-        if let last = runs.last, last.slot == slot, last.flags == flags, last.pageSize == pageSize,
-            nextFrame == frame, last.gpa &+ last.size == gpa
-        {
-            runs[runs.count - 1].size &+= 4096
-        } else {
-            runs.append(
-                BackingRun(
-                    gpa: gpa, size: 4096, hva: hva, hpa: frame.map { HPA($0 << 12) }, pageSize: pageSize, flags: flags,
-                    slot: slot))
+        _ entries: UnsafeBufferPointer<UInt64>, at hva: HVA, categories: UInt64?, frames: FrameSizes
+    ) -> Bool {
+        let isHuge = categories.map { $0 >> 6 & 1 != 0 }
+        let asksForSize = isHuge ?? frames.isReadable
+        let known = categories.map { $0 >> 5 & 1 != 0 ? Self.zero : 0 }
+        var sees = false
+        var page = hva.rawValue >> 12
+        for rawEntry in entries {
+            defer { page &+= 1 }
+            // Present or swapped out.
+            guard rawEntry >> 62 != 0 else { continue }
+            let frame = rawEntry >> 63 != 0 ? rawEntry & Self.frameMask : 0
+            if frame != 0 { sees = true }
+            var newKey = rawEntry & Self.kind
+            if let known {
+                newKey |= known
+            } else if frames.isZeroPage(PageMapEntry(rawEntry)) {
+                newKey |= Self.zero
+            }
+            if asksForSize {
+                let size = frames.pageSize(HVA(page << 12), PageMapEntry(rawEntry), isHuge: isHuge)
+                newKey |= UInt64(truncatingIfNeeded: size.trailingZeroBitCount)
+            }
+            if newKey == key, page == nextPage, frame == nextFrame, current.count != 0, current.count < UInt32.max {
+                current.count &+= 1
+            } else {
+                close()
+                key = newKey
+                current.page = page
+                current.frame = frame
+                current.count = 1
+            }
+            nextPage = page &+ 1
+            nextFrame = frame == 0 ? 0 : frame &+ 1
         }
-        nextFrame = frame.map { $0 &+ 1 }
+        return sees
+    }
+
+    private mutating func close() {
+        guard current.count != 0 else { return }
+        var flags = PageMapEntry(key).flags
+        if key & Self.zero != 0 { flags.insert(.zero) }
+        current.flags = UInt8(truncatingIfNeeded: flags.rawValue)
+        let shift = key & Self.shiftMask
+        current.pageShift = shift == 0 ? 12 : UInt8(truncatingIfNeeded: shift)
+        records.append(current)
+        current.count = 0
     }
 
     /// The runs.
-    func finish() -> [BackingRun] { runs }
+    mutating func finish(_ slots: [MemorySlot]) -> BackingRuns {
+        close()
+        return BackingRuns(records: records, slots: slots)
+    }
 }
 
 /// How large the pages are that frames belong to, and which frame is the page of zeros, from /proc/kpageflags.
