@@ -91,10 +91,16 @@ let package = Package(
         // The inspector's side: where tables are read from, and what is said of them.
         module(
             "Targets",
-            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores"]),
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores",
+                "SecondStage",
+            ]),
         module(
             "Inspection",
-            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "PageTables", "Targets"]),
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "PageTables", "SecondStage",
+                "Targets",
+            ]),
 
         // Guest images: compiled by a build plugin, found at run time by name.
         .plugin(name: "BuildGuestImages", capability: .buildTool(), path: "Images/BuildGuestImages"),
@@ -111,7 +117,7 @@ let package = Package(
             "vitrine",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
-                "Inspection", "Monitor", "Options", "GuestFolders", "GuestImages",
+                "SecondStage", "Inspection", "Monitor", "Options", "GuestFolders", "GuestImages",
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),

@@ -105,6 +105,7 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
         let shadow = try vm.tables(listAt: vm.layout.vm.activePages).values
         let behind = Set(shadow.filter(\.isUnsynchronised).map(\.entries))
         frames.forget()
+        memory.refresh()
         for (number, index) in doubtful.enumerated() {
             let mapping = tables.mappings[index]
             guard let entry = entries[number],

@@ -91,12 +91,32 @@ public final class KernelVM {
         self.isThere = isThere
     }
 
-    /// Finds the VM that a process holds, through BPF.
+    /// Finds the VM that a process holds: through BPF, and where that is refused through /proc/kcore.
     ///
     /// - Parameter index: which, if it holds several; nil: it must hold one only.
     public static func open(process: Int32, index: Int? = nil) throws(SecondStageError) -> KernelVM {
+        do throws(SecondStageError) {
+            return try openByBPF(process: process, index: index)
+        } catch {
+            guard case .refused = error else { throw error }
+            do throws(SecondStageError) { return try openByKcore(process: process, index: index) } catch {
+                switch error {
+                case .noVM, .severalVMs, .processGone, .vmGone: throw error
+                default: break
+                }
+            }
+            // What stood in the way of BPF is what there is something to do about.
+            throw error
+        }
+    }
+
+    private static func openByBPF(process: Int32, index: Int?) throws(SecondStageError) -> KernelVM {
         let memory = try BPFKernelMemory()
         let files = try memory.files(of: process)
+        guard !files.isEmpty else {
+            guard ProcessMemory.exists(process) else { throw .processGone(process) }
+            throw .noVM(process: process)
+        }
         let layout = try KVMLayout(KernelTypes())
         var vms: [(address: UInt64, pageTable: UInt64)] = []
         for file in files {
@@ -107,14 +127,10 @@ public final class KernelVM {
             }
             if !vms.contains(where: { $0.address == address }) { vms.append((address, file.pageTable)) }
         }
-        guard !vms.isEmpty else {
-            guard ProcessMemory.exists(process) else { throw .processGone(process) }
-            throw .noVM(process: process)
-        }
-        guard vms.count == 1 || index != nil else { throw .severalVMs(process: process, count: vms.count) }
-        guard let chosen = vms.indices.contains(index ?? 0) ? vms[index ?? 0] : nil else {
+        guard vms.count == 1 || index != nil, vms.indices.contains(index ?? 0) else {
             throw .severalVMs(process: process, count: vms.count)
         }
+        let chosen = vms[index ?? 0]
         let objects = Set(files.map(\.object))
         return KernelVM(
             process: process, memory: memory, address: chosen.address, hostPageTable: chosen.pageTable, layout: layout
@@ -168,6 +184,19 @@ public final class KernelVM {
         }
         try checkStillThere()
         throw .keepsChanging("the list of memory slots")
+    }
+
+    /// The slots as a table, with names: those given by number, `kvm` for KVM's own, `slot N` for others.
+    public func slotTable(of slots: [KernelSlot], names: [UInt32: String] = [:]) throws(SecondStageError) -> SlotTable {
+        let named = slots.map { slot in
+            let name = names[slot.slot.id] ?? (slot.isInternal ? "kvm" : "slot \(slot.slot.id)")
+            return MemorySlot(
+                id: slot.slot.id, name: name, guestPhysicalAddress: slot.slot.guestPhysicalAddress,
+                size: slot.slot.size, userspaceAddress: slot.slot.userspaceAddress)
+        }
+        do throws(SlotError) { return try SlotTable(named) } catch {
+            throw .keepsChanging("the list of slots (\(error))")
+        }
     }
 
     private func slots(of set: UInt64) throws(SecondStageError) -> [KernelSlot]? {
