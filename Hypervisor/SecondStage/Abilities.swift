@@ -20,28 +20,36 @@ public enum SecondStageAbilities {
     /// Everything, in the order of what needs it.
     public static func all() -> [SecondStageAbility] { [pageMap(), pageSizes(), kernelTables(), capabilities()] }
 
-    /// Frame numbers in /proc/PID/pagemap: host physical addresses of `ept`, `translate` and `map`.
-    private static func pageMap() -> SecondStageAbility {
+    /// Whether /proc/PID/pagemap shows frame numbers.
+    static let seesFrames: Bool = (try? probeFrames()) ?? false
+
+    private static func probeFrames() throws(Errno) -> Bool {
         // A page that is surely present: this function's stack.
         var probe: UInt64 = 1
         let address = withUnsafeMutablePointer(to: &probe) { UInt64(UInt(bitPattern: $0)) }
         var entry: UInt64 = 0
+        let file = try PageMapFile(process: getpid())
+        _ = try withUnsafeMutablePointer(to: &entry) { pointer throws(Errno) in
+            try file.entries(from: address, into: UnsafeMutableBufferPointer(start: pointer, count: 1))
+        }
+        return PageMapEntry(entry).frame != nil
+    }
+
+    /// Frame numbers in /proc/PID/pagemap: host physical addresses of `ept`, `translate` and `map`.
+    private static func pageMap() -> SecondStageAbility {
+        let sees: Bool
         do throws(Errno) {
-            let file = try PageMapFile(process: getpid())
-            _ = try withUnsafeMutablePointer(to: &entry) { pointer throws(Errno) in
-                try file.entries(from: address, into: UnsafeMutableBufferPointer(start: pointer, count: 1))
-            }
+            sees = try probeFrames()
         } catch {
             return SecondStageAbility(
                 name: "page map", isThere: false, detail: error.description,
                 advice: "mount /proc; CONFIG_PROC_PAGE_MONITOR")
         }
-        let sees = PageMapEntry(entry).frame != nil
         return SecondStageAbility(
             name: "page map", isThere: sees,
             detail: sees
                 ? "host physical addresses can be seen" : "frame numbers are hidden: no host physical addresses",
-            advice: sees ? nil : "run as root or with CAP_SYS_ADMIN; ept --source kernel works without")
+            advice: sees ? nil : "run as root or with CAP_SYS_ADMIN; ept --source kernel and both work without")
     }
 
     /// Page sizes of the computed view.

@@ -12,20 +12,26 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
     private let slots: SlotTable
     private let memory: Memory
     private var frames: PageMapCache
+    private let tables: KernelTables
     private var states: [PagingState?] = []
 
     /// - Parameters:
+    ///   - tables: KVM's tables.
     ///   - slots: the slots in force.
     ///   - memory: guest memory, for the guest's tables (shadow paging).
-    public init(vm: KernelVM, slots: SlotTable, memory: Memory) throws(SecondStageError) {
+    public init(
+        _ tables: KernelTables, of vm: KernelVM, slots: SlotTable, memory: Memory
+    ) throws(SecondStageError) {
         self.vm = vm
+        self.tables = tables
         self.slots = slots
         self.memory = memory
-        frames = try PageMapCache(process: vm.process)
+        frames = try PageMapCache(
+            process: vm.process, tables: HostPageTables(of: vm, directMap: tables.directMap))
     }
 
     /// Compares every leaf below a root that is in use.
-    public mutating func check(_ tables: KernelTables) throws(SecondStageError) -> CrossCheck {
+    public mutating func check() throws(SecondStageError) -> CrossCheck {
         var result = CrossCheck()
         try findStates(tables)
         var doubtful: [Int] = []
@@ -145,20 +151,32 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
 
 /// Entries of a process's page map, read in pieces of 2 MiB and kept.
 struct PageMapCache: ~Copyable {
+    /// Where the entries come from: /proc/PID/pagemap if it shows frames, else the process's tables in the kernel's memory.
+    private enum Source: ~Copyable {
+        case pageMap(PageMapFile)
+        case tables(HostPageTables)
+    }
+
     private let process: Int32
-    private let pageMap: PageMapFile
+    private let source: Source
     private var chunks: [UInt64: Int] = [:]
     private var entries: [UInt64] = []
     private var lastChunk: UInt64 = .max
     private var lastStart = 0
     private(set) var seesFrames = false
 
-    init(process: Int32) throws(SecondStageError) {
+    init(process: Int32, tables: HostPageTables? = nil) throws(SecondStageError) {
         self.process = process
         do throws(Errno) {
-            pageMap = try PageMapFile(process: process)
+            let pageMap = try PageMapFile(process: process)
+            if let tables, !SecondStageAbilities.seesFrames {
+                source = .tables(tables)
+            } else {
+                source = .pageMap(pageMap)
+            }
         } catch {
-            throw SecondStageError.reading(process: process, error)
+            guard let tables else { throw SecondStageError.reading(process: process, error) }
+            source = .tables(tables)
         }
     }
 
@@ -179,13 +197,17 @@ struct PageMapCache: ~Copyable {
         if let known = chunks[chunk] { return known }
         let start = entries.count
         entries.append(contentsOf: repeatElement(0, count: 512))
-        do throws(Errno) {
-            try entries.withUnsafeMutableBufferPointer { buffer throws(Errno) in
-                let part = UnsafeMutableBufferPointer(rebasing: buffer[start..<start + 512])
-                _ = try pageMap.entries(from: chunk << 21, into: part)
+        switch source {
+        case .tables(let tables): entries.replaceSubrange(start..<start + 512, with: try tables.chunk(chunk))
+        case .pageMap(let pageMap):
+            do throws(Errno) {
+                try entries.withUnsafeMutableBufferPointer { buffer throws(Errno) in
+                    let part = UnsafeMutableBufferPointer(rebasing: buffer[start..<start + 512])
+                    _ = try pageMap.entries(from: chunk << 21, into: part)
+                }
+            } catch {
+                throw SecondStageError.reading(process: process, error)
             }
-        } catch {
-            throw SecondStageError.reading(process: process, error)
         }
         chunks[chunk] = start
         return start

@@ -7,6 +7,7 @@
 // which both are known.
 
 import Addresses
+import PageTables
 
 /// One leaf of KVM's tables.
 public struct KernelMapping: Hashable, Sendable {
@@ -85,6 +86,8 @@ public struct KernelTables: Sendable {
     public let vanishedTables: Int
     /// How entries are decoded.
     public let decoder: SecondStageDecoder
+    /// Where the kernel maps all of physical memory; nil if there are no tables.
+    let directMap: UInt64?
 }
 
 extension KernelVM {
@@ -96,7 +99,7 @@ extension KernelVM {
         if let offset = layout.vm.tdpRoots {
             nestedRoots = try tables(listAt: offset).values.sorted { $0.entries < $1.entries }
         }
-        let format = SecondStageFormat.ofHost(usesNestedRoots: !nestedRoots.isEmpty)
+        let format = format(usesNestedRoots: !nestedRoots.isEmpty, vcpus: vcpus)
         let decoder = SecondStageDecoder(format: format, mmioValue: try word(layout.vm.mmioValue))
         var snapshot = try snapshotOfShadowPages()
         let base = try directMap(of: snapshot, nestedRoots: nestedRoots, vcpus: vcpus, decoder: decoder)
@@ -120,16 +123,33 @@ extension KernelVM {
     }
 }
 
-extension SecondStageFormat {
-    /// The format that the host's KVM uses.
+extension KernelVM {
+    /// The format of the VM's tables.
     ///
-    /// - Parameter usesNestedRoots: the VM has roots of the TDP MMU.
-    static func ofHost(usesNestedRoots: Bool) -> SecondStageFormat {
-        func isOn(_ path: String) -> Bool? {
-            ModuleParameter.value("/sys/module/\(path)").map { $0.hasPrefix("Y") || $0.hasPrefix("1") }
+    /// With paging on in the guest, a vCPU's role tells: direct tables are nested ones. Otherwise the vendor module's
+    /// parameter does, and roots of the TDP MMU, which only nested paging has.
+    func format(usesNestedRoots: Bool, vcpus: [KernelVCPU]) -> SecondStageFormat {
+        let isIntel = ["GenuineIntel", "CentaurHauls", "  Shanghai  "].contains(HostProcessor.vendor)
+        let nested: SecondStageFormat = isIntel ? .ept : .npt
+        // CR0.PG is bit 31.
+        for vcpu in vcpus where vcpu.root != nil && vcpu.paging.cr0 >> 31 & 1 != 0 {
+            return layout.role.direct.bits(of: vcpu.role) != 0 ? nested : .shadow
         }
-        if let ept = isOn("kvm_intel/parameters/ept") { return ept ? .ept : .shadow }
-        if let npt = isOn("kvm_amd/parameters/npt") { return npt ? .npt : .shadow }
-        return usesNestedRoots ? .npt : .shadow
+        if usesNestedRoots { return nested }
+        let parameter = isIntel ? "kvm_intel/parameters/ept" : "kvm_amd/parameters/npt"
+        guard let value = ModuleParameter.value("/sys/module/\(parameter)") else { return .shadow }
+        return value.hasPrefix("Y") || value.hasPrefix("1") ? nested : .shadow
     }
+}
+
+/// The processor that this runs on.
+enum HostProcessor {
+    /// The vendor's 12 letters (CPUID leaf 0), as /proc/cpuinfo has them.
+    static let vendor: String = {
+        guard let text = ModuleParameter.value("/proc/cpuinfo", limit: 512) else { return "" }
+        for line in text.split(separator: "\n") where line.hasPrefix("vendor_id") {
+            return String(line.drop { $0 != ":" }.dropFirst(2))
+        }
+        return ""
+    }()
 }

@@ -91,10 +91,23 @@ public final class KernelVM {
         self.isThere = isThere
     }
 
-    /// Finds the VM that a process holds: through BPF, and where that is refused through /proc/kcore.
+    /// How the kernel's memory is read.
+    public enum Access: Sendable {
+        /// BPF, and where that is refused /proc/kcore.
+        case best
+        /// /proc/kcore and /proc/kallsyms.
+        case kcore
+    }
+
+    /// Finds the VM that a process holds.
     ///
-    /// - Parameter index: which, if it holds several; nil: it must hold one only.
-    public static func open(process: Int32, index: Int? = nil) throws(SecondStageError) -> KernelVM {
+    /// - Parameters:
+    ///   - index: which, if it holds several; nil: it must hold one only.
+    ///   - access: how the kernel's memory is read.
+    public static func open(
+        process: Int32, index: Int? = nil, access: Access = .best
+    ) throws(SecondStageError) -> KernelVM {
+        if case .kcore = access { return try openByKcore(process: process, index: index) }
         do throws(SecondStageError) {
             return try openByBPF(process: process, index: index)
         } catch {

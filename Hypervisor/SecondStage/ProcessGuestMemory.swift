@@ -13,8 +13,10 @@ public final class ProcessGuestMemory: PhysicalMemory, Sendable {
     public let slots: SlotTable
     /// The process.
     public let process: Int32
-    private let memory: SharedDescriptor
-    private let pageMap: SharedPageMap
+    /// /proc/PID/mem; nil if it may not be opened: then process_vm_readv, which CAP_SYS_PTRACE is enough for.
+    private let memory: SharedDescriptor?
+    /// Nil if it may not be opened: then what the process does not have is brought in.
+    private let pageMap: SharedPageMap?
     private let areas: [MemoryArea]
     private let copies = PageCopies()
     private let state = Mutex(State())
@@ -36,7 +38,11 @@ public final class ProcessGuestMemory: PhysicalMemory, Sendable {
         self.slots = slots
         do throws(Errno) {
             memory = SharedDescriptor(try FileDescriptor(open: "/proc/\(process)/mem", O_RDONLY))
-            pageMap = try SharedPageMap(process: process)
+        } catch {
+            memory = nil
+        }
+        pageMap = try? SharedPageMap(process: process)
+        do throws(Errno) {
             areas = try MemoryArea.all(of: process)
         } catch {
             throw SecondStageError.reading(process: process, error)
@@ -57,12 +63,7 @@ public final class ProcessGuestMemory: PhysicalMemory, Sendable {
 
     private func fill(_ hva: HVA, _ buffer: UnsafeMutableRawBufferPointer) -> Bool {
         do throws(Errno) {
-            var entry: UInt64 = 0
-            _ = try withUnsafeMutablePointer(to: &entry) { pointer throws(Errno) in
-                try pageMap.file.entries(from: hva.rawValue, into: UnsafeMutableBufferPointer(start: pointer, count: 1))
-            }
-            let description = PageMapEntry(entry)
-            if !description.isPresent && !description.isSwapped, let area = MemoryArea.find(hva.rawValue, in: areas) {
+            if try isAbsent(hva), let area = MemoryArea.find(hva.rawValue, in: areas) {
                 guard area.isFile else {
                     buffer.initializeMemory(as: UInt8.self, repeating: 0)
                     return true
@@ -76,13 +77,29 @@ public final class ProcessGuestMemory: PhysicalMemory, Sendable {
                 }
             }
             // The memory of a process that ended reads as empty.
-            guard try memory.descriptor.readAll(at: hva.rawValue, into: buffer) == buffer.count else {
+            let count: Int
+            if let memory {
+                count = try memory.descriptor.readAll(at: hva.rawValue, into: buffer)
+            } else {
+                count = try ProcessMemory.read(process: process, address: hva.rawValue, into: buffer)
+            }
+            guard count == buffer.count else {
                 return fail(.processGone(process))
             }
             return true
         } catch {
             return fail(error.code == EIO ? .vmGone(process: process) : .reading(process: process, error))
         }
+    }
+
+    /// Whether the process's page tables have nothing there.
+    private func isAbsent(_ hva: HVA) throws(Errno) -> Bool {
+        guard let pageMap else { return false }
+        var entry: UInt64 = 0
+        _ = try withUnsafeMutablePointer(to: &entry) { pointer throws(Errno) in
+            try pageMap.file.entries(from: hva.rawValue, into: UnsafeMutableBufferPointer(start: pointer, count: 1))
+        }
+        return entry >> 62 == 0
     }
 
     private func fail(_ error: SecondStageError) -> Bool {

@@ -38,7 +38,7 @@ extension KernelVM {
         guard vcpus.indices.contains(number), let root = vcpus[number].root else { return nil }
         var nestedRoots: [KernelTable] = []
         if let offset = layout.vm.tdpRoots { nestedRoots = Array(try tables(listAt: offset).values) }
-        let format = SecondStageFormat.ofHost(usesNestedRoots: !nestedRoots.isEmpty)
+        let format = format(usesNestedRoots: !nestedRoots.isEmpty, vcpus: vcpus)
         let decoder = SecondStageDecoder(format: format, mmioValue: try word(layout.vm.mmioValue))
         // The direct map's base is a multiple of 1 GiB: the root is among the tables whose address ends like its own.
         let low: UInt64 = (1 << 30) - 1

@@ -36,7 +36,7 @@ struct TableWalk {
         KernelTables(
             format: decoder.format, roots: roots, mappings: mappings, tables: snapshot.tables, leaves: leaves,
             statistics: statistics, mmioEntries: mmioEntries, removedEntries: removedEntries,
-            vanishedTables: snapshot.vanished, decoder: decoder)
+            vanishedTables: snapshot.vanished, decoder: decoder, directMap: base)
     }
 
     /// Walks from every root: those of the vCPUs, then those that they used before, then others of nested paging.

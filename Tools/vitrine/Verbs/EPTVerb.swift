@@ -108,8 +108,8 @@ extension InspectionVerbs {
         var backing: BackingPages?
         var check: CrossCheck?
         if source == .both {
-            var checker = try CrossChecker(vm: vm, slots: slots, memory: target.memory)
-            check = try checker.check(tables)
+            var checker = try CrossChecker(tables, of: vm, slots: slots, memory: target.memory)
+            check = try checker.check()
         }
         // What the process has explains the tables; without the right to see it they are shown alone.
         if var reader = try? BackingReader(process: target.pid) { backing = try? reader.read(slots.slots) }
