@@ -1,5 +1,6 @@
 // vitrine map
 
+import GuestMemory
 import Inspection
 import Options
 import SecondStage
