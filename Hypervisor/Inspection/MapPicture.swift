@@ -117,7 +117,13 @@ struct MapPicture {
                 ["slot \(slot.id) \(slot.name)", slot.userspaceAddress.hex, roundSize(slot.size)]
             })
         if let host {
-            wires(slots.indices.map { ([$0], [$0]) }, from: slotBoxes, to: slotBoxes)
+            // Each straight below its own.
+            for box in slotBoxes {
+                let middle = (box.left + box.right) / 2
+                canvas.vertical(from: y, to: y + 1, x: middle)
+                canvas.text("▼", x: middle, y: y + 1)
+            }
+            y += 2
             _ = row("host PA", slots.map { (host[$0.id] ?? HostPages()).lines })
         }
         return canvas.rendered(ascii: ascii)
