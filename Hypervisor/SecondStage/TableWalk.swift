@@ -112,7 +112,9 @@ struct TableWalk {
                 visit(child, level: level - 1, position: here, grants: narrowed(grants, by: entry))
             case .leaf(_, let flags, _):
                 guard mappings.count < Self.mostMappings else { return }
-                var frame = description.firstFrame &+ UInt64(index) << (shift &- 12)
+                // With nested paging the position says it all; KVM's note of it is for shadow tables.
+                var frame = here >> 12
+                if !decoder.format.isNested { frame = description.firstFrame &+ UInt64(index) << (shift &- 12) }
                 if framesStart >= 0 {
                     frame = snapshot.frames[framesStart + index]
                     if isShifted { frame >>= 12 }
