@@ -101,7 +101,8 @@ public struct SecondStageSummary: Sendable {
 
     private mutating func addLeaves(_ kernel: KernelTables, _ large: Set<UInt64>, seesBacking: Bool) {
         var slot = 0
-        var lastSplit: (slot: Int, chunk: UInt64)?
+        // A bit for each 2 MiB of a slot that has small pages; leaves of shadow tables come in any order.
+        var split = slots.map { [UInt64](repeating: 0, count: Int($0.slot.size >> 27) + 2) }
         for mapping in kernel.mappings {
             let root = kernel.roots[Int(mapping.root)]
             guard !root.isInvalid, !root.isNestedGuest, let found = number(of: mapping.gpa, near: slot) else {
@@ -115,8 +116,10 @@ public struct SecondStageSummary: Sendable {
             }
             mark(mapping, slot)
             let chunk = mapping.gpa.rawValue >> 21
-            if mapping.level == 1, lastSplit?.slot != slot || lastSplit?.chunk != chunk {
-                lastSplit = (slot, chunk)
+            let number = Int(chunk - (slots[slot].slot.guestPhysicalAddress.rawValue >> 21))
+            let bit: UInt64 = 1 << UInt64(number & 63)
+            if mapping.level == 1, split[slot].indices.contains(number >> 6), split[slot][number >> 6] & bit == 0 {
+                split[slot][number >> 6] |= bit
                 let noHuge = kernel.tables[Int(mapping.table)].noHugePage
                 let reason = reason(
                     chunk, slot, noHuge: noHuge, isShadow: !kernel.format.isNested, large, seesBacking: seesBacking)

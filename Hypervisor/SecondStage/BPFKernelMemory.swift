@@ -21,6 +21,7 @@ public struct KernelVMFile: Hashable, Sendable {
 
 /// Kernel memory as BPF programs read it. Needs CAP_BPF and CAP_PERFMON.
 public final class BPFKernelMemory: KernelMemory {
+    /// `BPF`.
     public let name = "BPF"
     private let object: OpaquePointer
     private let iterator: OpaquePointer
@@ -95,6 +96,7 @@ public final class BPFKernelMemory: KernelMemory {
         bpf_object__close(object)
     }
 
+    /// Reads pieces, in order.
     public func read(
         _ wanted: [KernelPiece], _ body: (Int, UnsafeRawBufferPointer?) throws(SecondStageError) -> Void
     ) throws(SecondStageError) {
@@ -117,6 +119,7 @@ public final class BPFKernelMemory: KernelMemory {
         }
     }
 
+    /// Follows a list in the kernel, in one run for as many elements as the buffer holds.
     public func list(
         head: UInt64, linkOffset: Int, size: Int, limit: Int
     ) throws(SecondStageError) -> [KernelListElement]? {

@@ -6,6 +6,7 @@ import SystemCalls
 
 /// Kernel memory, read from /proc/kcore.
 public final class KcoreMemory: KernelMemory {
+    /// `/proc/kcore`.
     public let name = "/proc/kcore"
     private let file: FileDescriptor
     private let segments: [KcoreSegment]
@@ -29,6 +30,7 @@ public final class KcoreMemory: KernelMemory {
         }
     }
 
+    /// Reads pieces, in order.
     public func read(
         _ pieces: [KernelPiece], _ body: (Int, UnsafeRawBufferPointer?) throws(SecondStageError) -> Void
     ) throws(SecondStageError) {

@@ -49,9 +49,11 @@ public struct KernelRoot: Hashable, Sendable {
 
 /// How many leaves KVM says there are, of every size (the VM's statistics pages_4k, pages_2m, pages_1g).
 public struct LeafCounts: Hashable, Sendable {
-    /// 4 KiB, 2 MiB, 1 GiB.
+    /// Of 4 KiB.
     public var pages4K = 0
+    /// Of 2 MiB.
     public var pages2M = 0
+    /// Of 1 GiB.
     public var pages1G = 0
 
     /// Counts.

@@ -9,7 +9,9 @@ public struct BackingRuns: RandomAccessCollection, Sendable {
     fileprivate let records: [RunRecord]
     fileprivate let slots: [MemorySlot]
 
+    /// The first position.
     public var startIndex: Int { 0 }
+    /// The position after the last.
     public var endIndex: Int { records.count }
 
     /// The run at a position.

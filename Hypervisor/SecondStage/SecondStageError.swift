@@ -23,6 +23,7 @@ public enum SecondStageError: Error, Sendable, CustomStringConvertible {
     /// A system call failed.
     case call(Errno)
 
+    /// The message, with what to do where there is something.
     public var description: String {
         switch self {
         case .processGone(let process): return "process \(process): there is none, or it ended while it was looked at"

@@ -12,15 +12,16 @@ extension InspectionVerbs {
         name: "ept", summary: "second-stage mappings: GPA -> host VA -> host PA",
         usage: "TARGET [options]",
         details: """
-            The kernel's own tables (EPT, NPT or shadow) are read with BPF while the guest runs: CAP_BPF, CAP_PERFMON and
-            CAP_SYS_PTRACE are enough. The computed view is slots x page tables of the process, and needs no BPF; frame numbers
-            want CAP_SYS_ADMIN. --source both compares the two, leaf by leaf, and ends with status 1 if they disagree.
+            The kernel's own tables (EPT, NPT or shadow) are read with BPF while the guest runs: CAP_BPF and CAP_PERFMON.
+            The computed view is slots x page tables of the process, and needs no BPF; frame numbers want CAP_SYS_ADMIN.
+            Without --source the kernel's tables are shown with what the process has beside them, and the computed view
+            where the kernel refuses. --source both compares the two, leaf by leaf, and ends with status 1 if they differ.
             Flags: r w x, u user, a accessed, d dirty, t access-tracked, l write-protected for dirty logging.
             """,
         options: [
             OptionDescription(
                 "source", "computed|kernel|both",
-                "where it is read; the kernel, or computed where that is refused, if not given"),
+                "where it is read; if not given: the kernel, with what the process has beside it"),
             OptionDescription(
                 "view", "summary|mappings", "the summary only, or every mapping; some mappings if not given"),
             OptionDescription("range", "A-B", "guest physical addresses from A to B only"),
@@ -74,7 +75,7 @@ extension InspectionVerbs {
         do {
             guard source != .computed else { return try computed(target) }
             do throws(SecondStageError) {
-                return try kernel(target, source: source ?? .kernel)
+                return try kernel(target, source: source ?? .kernel, withBacking: source != .kernel)
             } catch {
                 switch error {
                 case .refused, .missing, .unknownLayout:
@@ -98,7 +99,7 @@ extension InspectionVerbs {
     }
 
     private static func kernel(
-        _ target: any Target, source: SecondStageSource
+        _ target: any Target, source: SecondStageSource, withBacking: Bool
     ) throws(SecondStageError) -> SecondStageReport {
         let vm = try KernelVM.open(process: target.pid, index: (target as? ProcessTarget)?.index)
         let kernelSlots = try vm.slots()
@@ -112,7 +113,7 @@ extension InspectionVerbs {
             check = try checker.check()
         }
         // What the process has explains the tables; without the right to see it they are shown alone.
-        if var reader = try? BackingReader(process: target.pid) { backing = try? reader.read(slots.slots) }
+        if withBacking, var reader = try? BackingReader(process: target.pid) { backing = try? reader.read(slots.slots) }
         return SecondStageReport(
             name: target.name, pid: target.pid, source: source, slots: slots, kernelSlots: kernelSlots, kernel: tables,
             backing: backing, check: check, slotDifferences: differences(target.slots, slots, kernelSlots))
