@@ -42,6 +42,7 @@ let package = Package(
     products: [
         .library(name: "PageTables", targets: ["PageTables"]),
         .library(name: "GuestMemory", targets: ["GuestMemory"]),
+        .library(name: "SecondStage", targets: ["SecondStage"]),
         .library(name: "Targets", targets: ["Targets"]),
         .library(name: "Inspection", targets: ["Inspection"]),
         .executable(name: "vitrine", targets: ["vitrine"]),
@@ -53,6 +54,10 @@ let package = Package(
         .systemLibrary(
             name: "CJansson", path: "Hypervisor/CJansson", pkgConfig: "jansson",
             providers: [.apt(["libjansson-dev"])]),
+        // Static: libbpf.a wants libelf.a and libz.a.
+        .systemLibrary(
+            name: "CBPF", path: "Hypervisor/CBPF",
+            providers: [.apt(["libbpf-dev", "libelf-dev", "zlib1g-dev"])]),
         module("SystemCalls", ["CSystem"]),
         module("Addresses"),
         module("Options"),
@@ -65,6 +70,13 @@ let package = Package(
 
         // Engine: what page tables mean.
         module("PageTables", ["Addresses", "GuestMemory"]),
+
+        // The second stage: from guest physical to host physical addresses, as computed and as the kernel has it.
+        .plugin(name: "CompileBPF", capability: .buildTool(), path: "Hypervisor/CompileBPF"),
+        .target(
+            name: "SecondStage",
+            dependencies: ["Addresses", "SystemCalls", "CSystem", "CBPF", "GuestMemory", "PageTables"],
+            path: "Hypervisor/SecondStage", exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
 
         // The monitor's side: KVM, the machine, the outward protocol.
         module("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory"]),
@@ -79,11 +91,15 @@ let package = Package(
         // The inspector's side: where tables are read from, and what is said of them.
         module(
             "Targets",
-            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores"]),
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores",
+                "SecondStage",
+            ]),
         module(
             "Inspection",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "Options", "PageTables",
+                "SecondStage",
                 "Targets",
             ]),
 
@@ -102,7 +118,7 @@ let package = Package(
             "vitrine",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
-                "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages",
+                "SecondStage", "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages",
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
@@ -119,6 +135,7 @@ let package = Package(
         tests("GuestMemory", ["Addresses", "SystemCalls", "GuestMemory"]),
         tests("Cores", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "Cores"]),
         tests("PageTables", ["Addresses", "GuestMemory", "PageTables"]),
+        tests("SecondStage", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "SecondStage"]),
         tests("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "PageTables"]),
         tests(
             "Machine",

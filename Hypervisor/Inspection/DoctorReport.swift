@@ -3,6 +3,7 @@
 import Addresses
 import Glibc
 import JSON
+import SecondStage
 import SystemCalls
 
 /// One thing looked at.
@@ -95,7 +96,7 @@ public struct DoctorReport: Sendable {
 /// What can be told without KVM.
 public enum HostChecks {
     /// Every item but KVM's and the runtime folder's.
-    public static func all() -> [DoctorItem] { [memoryFiles(), hugePages(), pageMap(), bpf(), qemu(), libvirt()] }
+    public static func all() -> [DoctorItem] { [memoryFiles(), hugePages()] + secondStage() + [qemu(), libvirt()] }
 
     /// memfd, sealed: what guest memory is made of.
     static func memoryFiles() -> DoctorItem {
@@ -134,43 +135,11 @@ public enum HostChecks {
                 advice: "for run --huge-pages 2M: echo 512 > \(folder)/hugepages-2048kB/nr_hugepages")
     }
 
-    /// Frame numbers of this process's own stack.
-    static func pageMap() -> DoctorItem {
-        var byte: UInt8 = 1
-        let address = withUnsafeMutablePointer(to: &byte) { pointer in
-            pointer.pointee = 2
-            return UInt64(UInt(bitPattern: pointer))
+    /// What looking at host physical addresses and at KVM's own tables needs.
+    static func secondStage() -> [DoctorItem] {
+        SecondStageAbilities.all().map { ability in
+            DoctorItem(ability.name, ability.isThere ? .ok : .limited, ability.detail, advice: ability.advice)
         }
-        do throws(Errno) {
-            let map = try PageMap(process: getpid())
-            switch map.frame(of: HVA(address)) {
-            case .present: return DoctorItem("pagemap", .ok, "host physical addresses can be read")
-            case .hidden:
-                return DoctorItem(
-                    "pagemap", .limited, "frame numbers are hidden",
-                    advice: "run as root (CAP_SYS_ADMIN) to see host physical addresses")
-            default: return DoctorItem("pagemap", .limited, "the kernel tells nothing about a page that is in use")
-            }
-        } catch {
-            return DoctorItem("pagemap", .missing, "\(error)", advice: "host physical addresses cannot be shown")
-        }
-    }
-
-    static func bpf() -> DoctorItem {
-        let hasBTF = exists("/sys/kernel/btf/vmlinux")
-        guard exists("/proc/sys/kernel/unprivileged_bpf_disabled") || exists("/sys/fs/bpf") else {
-            return DoctorItem(
-                "BPF", .missing, "this kernel has none", advice: "KVM's own tables cannot be read; computed ones can")
-        }
-        guard hasBTF else {
-            return DoctorItem(
-                "BPF", .limited, "BPF without BTF",
-                advice: "a kernel with CONFIG_DEBUG_INFO_BTF describes its own structures")
-        }
-        return geteuid() == 0
-            ? DoctorItem("BPF", .ok, "BPF with BTF")
-            : DoctorItem(
-                "BPF", .limited, "BPF with BTF, for root alone", advice: "run as root to read KVM's own tables")
     }
 
     static func qemu() -> DoctorItem {

@@ -5,9 +5,11 @@ import GuestMemory
 import JSON
 import Layouts
 import PageTables
+import SecondStage
 
 /// The three rows and what leads where, as JSON.
-public func mapJSON(_ subject: Subject, pid: Int32) -> [UInt8] {
+public func mapJSON(_ subject: Subject, pid: Int32, backing: BackingPages? = nil) -> [UInt8] {
+    let host = backing.map(HostPages.bySlot)
     let contents = MapContents(subject)
     var writer = JSONWriter()
     writer.object { writer in
@@ -53,6 +55,13 @@ public func mapJSON(_ subject: Subject, pid: Int32) -> [UInt8] {
                     writer.member("gpa", hex: slot.guestPhysicalAddress.rawValue)
                     writer.member("size", slot.size)
                     writer.member("hva", hex: subject.hasHostAddresses ? slot.userspaceAddress.rawValue : nil)
+                    if let host {
+                        let pages = host[slot.id] ?? HostPages()
+                        writer.member("present", pages.present)
+                        writer.member("swapped", pages.swapped)
+                        writer.member("lowestHPA", hex: pages.lowest?.rawValue)
+                        writer.member("highestHPA", hex: pages.highest?.rawValue)
+                    }
                 }
             }
         }

@@ -11,13 +11,17 @@ import GuestMemory
 import JSON
 import Layouts
 import PageTables
+import SecondStage
 
 /// Draws the double mapping of a guest, at most 100 columns wide.
 ///
-/// - Parameter ascii: only ASCII characters.
-public func mapText(_ subject: Subject, pid: Int32, ascii: Bool) -> String {
+/// - Parameters:
+///   - ascii: only ASCII characters.
+///   - backing: what the host has behind the slots: a fourth row; nil: none.
+public func mapText(_ subject: Subject, pid: Int32, ascii: Bool, backing: BackingPages? = nil) -> String {
     let contents = MapContents(subject)
     var picture = MapPicture(contents: contents, slots: subject.hasHostAddresses ? subject.slots.slots : [])
+    picture.host = backing.map(HostPages.bySlot)
     var lines = [
         subject.heading + (subject.hasHostAddresses && subject.source == nil ? ", process \(pid)" : ""), "",
     ]
@@ -65,6 +69,8 @@ struct MapPicture {
     private var y = 0
     /// What titles take at the left.
     private static let titleWidth = 9
+    /// What the host has behind each slot, by its number; nil: that is not drawn.
+    var host: [UInt32: HostPages]?
     /// Columns that a vertical line uses already.
     private var used: Set<Int> = []
 
@@ -110,6 +116,16 @@ struct MapPicture {
             slots.map { slot in
                 ["slot \(slot.id) \(slot.name)", slot.userspaceAddress.hex, roundSize(slot.size)]
             })
+        if let host {
+            // Each straight below its own.
+            for box in slotBoxes {
+                let middle = (box.left + box.right) / 2
+                canvas.vertical(from: y, to: y + 1, x: middle)
+                canvas.text("▼", x: middle, y: y + 1)
+            }
+            y += 2
+            _ = row("host PA", slots.map { (host[$0.id] ?? HostPages()).lines })
+        }
         return canvas.rendered(ascii: ascii)
     }
 

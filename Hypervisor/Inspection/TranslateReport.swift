@@ -5,6 +5,7 @@ import GuestMemory
 import JSON
 import Layouts
 import PageTables
+import SecondStage
 
 /// An address with everything that is behind it.
 public struct AddressWay: Sendable {
@@ -24,6 +25,8 @@ public struct AddressWay: Sendable {
     public let frame: HostFrame?
     /// What is behind the physical address.
     public let backing: Backing
+    /// The entries of KVM's own tables between the guest physical address and the host's; nil if they were not read.
+    public var secondStage: SecondStageWay?
 
     /// Follows an address to its end.
     ///
@@ -130,6 +133,17 @@ private func ladder(
     }
     if let hva = way.hva {
         rung("HVA", hva.hex, "in process \(pid)")
+        if let second = way.secondStage {
+            let format = second.format.rawValue
+            for step in second.steps {
+                rung(
+                    "\(format) \(step.level)[\(step.index)]", GPA(step.value).hex,
+                    "at HPA \(step.at.hex)  \(step.meaning.text)")
+            }
+            rung(
+                "KVM's HPA", second.hpa?.hex ?? "none",
+                second.hpa == nil ? "no vCPU has touched it since it was last unmapped" : "")
+        }
         switch way.frame {
         case .present(let hpa): rung("HPA", hpa.hex, "")
         case .absent: rung("HPA", "none", "the host has no frame there yet")
@@ -198,7 +212,28 @@ private func translation(_ way: AddressWay, format: PageTableFormat, into writer
         }
         if let hva = way.hva { writer.member("hva", hex: hva.rawValue) }
         if case .present(let hpa)? = way.frame { writer.member("hpa", hex: hpa.rawValue) }
+        if let second = way.secondStage { secondStage(second, into: &writer) }
         if let meaning = way.meaning { writer.member("meaning", meaning) }
         if let problem = way.problem(format: format) { writer.member("problem", problem) }
+    }
+}
+
+private func secondStage(_ way: SecondStageWay, into writer: inout JSONWriter) {
+    writer.key("secondStage")
+    writer.object { writer in
+        writer.member("format", way.format.rawValue)
+        writer.key("entries")
+        writer.array { writer in
+            for step in way.steps {
+                writer.object { writer in
+                    writer.member("level", step.level)
+                    writer.member("index", step.index)
+                    writer.member("at", hex: step.at.rawValue)
+                    writer.member("value", hex: step.value)
+                    writer.member("meaning", step.meaning.text)
+                }
+            }
+        }
+        writer.member("hpa", hex: way.hpa?.rawValue)
     }
 }

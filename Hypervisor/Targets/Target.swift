@@ -90,10 +90,11 @@ extension Target {
 public enum Targets {
     /// The target that a text names.
     ///
-    /// NAME is a guest of this user, `qmp:SOCKET` a QEMU monitor, `core:FILE` an ELF core or a raw image; `pid:` and
-    /// `libvirt:` are known and refused with `unable`.
+    /// NAME is a guest of this user, `qmp:SOCKET` a QEMU monitor, `core:FILE` an ELF core or a raw image, `pid:N` any
+    /// process that holds a VM; `libvirt:` is known and refused with `unable`.
     public static func open(_ text: String) throws(TargetError) -> any Target {
         if text.hasPrefix("core:") { return try CoreTarget(path: String(text.dropFirst(5))) }
+        if text.hasPrefix("pid:") { return try ProcessTarget(String(text.dropFirst(4))) }
         if text.hasPrefix("qmp:") { return try QEMUTarget(socket: String(text.dropFirst(4))) }
         return try openGuest(text)
     }
@@ -111,11 +112,12 @@ public enum Targets {
     }
 
     private static func refuseOtherKinds(_ text: String) throws(TargetError) {
-        for (prefix, what) in [("pid:", "other processes that run a VM"), ("libvirt:", "libvirt domains")]
-        where text.hasPrefix(prefix) {
-            throw .unable("\(text): \(what) are not available in this version; name a guest of vitrine run")
+        if text.hasPrefix("libvirt:") {
+            throw .unable("\(text): libvirt domains are not available in this version; name a guest of vitrine run")
         }
-        for (prefix, what) in [("qmp:", "a QEMU monitor"), ("core:", "a file")] where text.hasPrefix(prefix) {
+        for (prefix, what) in [
+            ("pid:", "a process with a VM"), ("qmp:", "a QEMU monitor"), ("core:", "a file"),
+        ] where text.hasPrefix(prefix) {
             throw .unable("\(text) is \(what), which can be looked at only; this verb is for guests of vitrine run")
         }
     }

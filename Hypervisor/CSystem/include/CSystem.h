@@ -7,6 +7,8 @@
 
 // Nothing here may define _GNU_SOURCE or include a header whose structures change with it: Swift's own Glibc module is
 // compiled without it, and the two would disagree. Sources (.c) may.
+#include "CSystemProcess.h"
+
 #include <elf.h>
 #include <linux/kvm.h>
 #include <stddef.h>
