@@ -60,8 +60,8 @@ bench: test-packages build
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/vitrine
 	install -m 755 .build/release/vitrine .build/release/vitrine-vmm $(DESTDIR)$(PREFIX)/bin
-	@images=$$(echo .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages); \
-	  (cd "$$images" && find . -name '*.elf' -not -path './objects/*' | cpio --quiet -pdm $(DESTDIR)$(PREFIX)/share/vitrine)
+	cd .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages && \
+	  find . -name '*.elf' -not -path './objects/*' -exec cp --parents -t $(abspath $(DESTDIR)$(PREFIX)/share/vitrine) {} +
 
 uninstall:
 	rm -f $(PREFIX)/bin/vitrine $(PREFIX)/bin/vitrine-vmm

@@ -31,6 +31,21 @@ long csystem_map_shared(int fd, int writable, int reserve, size_t size, int64_t 
     return address == MAP_FAILED ? -(long)errno : (long)address;
 }
 
+long csystem_map_aligned(int fd, int reserve, size_t size, size_t alignment) {
+    uintptr_t space = (uintptr_t)mmap(NULL, size + alignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if ((void *)space == MAP_FAILED) return -(long)errno;
+    uintptr_t start = (space + alignment - 1) & ~(alignment - 1);
+    int flags = MAP_SHARED | MAP_FIXED | (reserve ? 0 : MAP_NORESERVE);
+    long failure = mmap((void *)start, size, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED ? -(long)errno : 0;
+    if (failure) {
+        munmap((void *)space, size + alignment);
+        return failure;
+    }
+    if (start > space) munmap((void *)space, start - space);
+    if (space + alignment > start) munmap((void *)(start + size), space + alignment - start);
+    return (long)start;
+}
+
 long csystem_unmap(void *address, size_t size) { return checked(munmap(address, size)); }
 
 long csystem_exclude_from_dump(void *address, size_t size) { return checked(madvise(address, size, MADV_DONTDUMP)); }

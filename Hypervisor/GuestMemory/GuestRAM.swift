@@ -62,7 +62,9 @@ public final class GuestRAM: PhysicalMemory, Sendable {
                 let file = try FileDescriptor.memoryFile(
                     named: "vitrine-\(name)", size: size,
                     hugePageShift: hugePageSize.map { UInt32($0.trailingZeroBitCount) } ?? 0)
-                let map = try MemoryMap(file, size: size, writable: true, reserve: hugePageSize != nil)
+                // KVM maps 2 MiB at once only where guest physical and host virtual addresses agree below that.
+                let map = try MemoryMap(
+                    file, size: size, alignment: hugePageSize ?? 2 << 20, reserve: hugePageSize != nil)
                 // Only a convenience: a dump of the monitor stays small.
                 try? map.excludeFromDump()
                 var offset: UInt64 = 0

@@ -10,11 +10,14 @@ public final class VirtualMachine: Sendable {
     let descriptor: FileDescriptor
     private let runAreaSize: UInt64
 
-    /// A VM without memory and vCPUs (KVM_CREATE_VM), with the kernel's interrupt controllers and timer.
+    /// A VM without vCPUs (KVM_CREATE_VM), with these memory slots and the kernel's interrupt controllers and timer.
+    ///
+    /// The order counts: a slot that is added after the interrupt controllers waits 4 to 10 ms for an SRCU grace period
+    /// (measured on Linux 6.18), one that is added before them does not wait.
     ///
     /// The three pages that KVM needs on some Intel processors, and the page tables for their real mode, lie below 4 GiB,
     /// where there is never RAM.
-    public init(_ system: KVMSystem) throws(KVMError) {
+    public init(_ system: KVMSystem, slots: [MemorySlot] = []) throws(KVMError) {
         runAreaSize = try system.runAreaSize()
         do {
             // A pending signal makes KVM_CREATE_VM return EINTR; systemCall tries again.
@@ -24,6 +27,9 @@ public final class VirtualMachine: Sendable {
             var identityMap: UInt64 = 0xfffb_c000
             try descriptor.control(
                 csystem_KVM_SET_IDENTITY_MAP_ADDR, &identityMap, name: "KVM_SET_IDENTITY_MAP_ADDR")
+        } catch { throw .call(error) }
+        for slot in slots { try setSlot(slot) }
+        do {
             try descriptor.control(csystem_KVM_CREATE_IRQCHIP, name: "KVM_CREATE_IRQCHIP")
             var pit = kvm_pit_config()
             // The speaker port 0x61 is the kernel's as well.

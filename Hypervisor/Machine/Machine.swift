@@ -67,11 +67,10 @@ public final class Machine: Sendable {
             let plan = try MemoryPlan(
                 layout: configuration.layout, memory: configuration.memory, addressBits: maxPhysicalAddressBits)
             loader = try Loader(configuration, plan: plan)
-            let vm = try VirtualMachine(system)
-            virtualMachine = vm
             ram = try GuestRAM(plan.ranges, hugePageSize: configuration.hugePages?.rawValue)
             slots = ram.slots
-            for slot in slots.slots { try vm.setSlot(slot) }
+            let vm = try VirtualMachine(system, slots: ram.slots.slots)
+            virtualMachine = vm
             try loader.load(into: ram)
 
             let deadline = system.value(of: .deadlineTimer) > 0

@@ -26,6 +26,8 @@ public final class GuestMonitor {
     /// When the guest was started, seconds since 1970.
     let started: UInt64
     var record = GuestRecord()
+    /// When to let go of the code that only the start needed; nil before stage ready, and after.
+    var startupCodeDrop: UInt64?
     /// The process's exit status, once it is to end.
     var exitStatus: Int32?
     private let signals: SignalReader?
@@ -111,7 +113,7 @@ public final class GuestMonitor {
         var timeout: Int32 = -1
         if server.hasWork {
             timeout = 0
-        } else if let deadline = exec.deadline {
+        } else if let deadline = [exec.deadline, startupCodeDrop].compactMap({ $0 }).min() {
             let now = monotonicNanoseconds()
             timeout = deadline <= now ? 0 : Int32(clamping: (deadline - now) / 1_000_000 + 1)
         }
@@ -121,6 +123,10 @@ public final class GuestMonitor {
             complain("\(error)")
             end(status: 4, reason: "host-error", guest: false)
             return
+        }
+        if let due = startupCodeDrop, due <= monotonicNanoseconds() {
+            dropStartupCode()
+            startupCodeDrop = nil
         }
         if list[0].revents != 0 { queue.wake.clear() }
         if list[1].revents != 0, signals?.next() != nil {

@@ -32,7 +32,8 @@ extension GuestMonitor {
         switch event {
         case .stage(let report):
             server.broadcast("X_VITRINE_STAGE", stageJSON(report))
-            if report.stage == .ready { dropStartupCode() }
+            // A guest that ends at once does not pay for it.
+            if report.stage == .ready { startupCodeDrop = monotonicNanoseconds() &+ 500_000_000 }
         case .stopped(let stage):
             record.heldAt = stage
             server.broadcast("STOP")

@@ -69,6 +69,24 @@ public struct MemoryMap: ~Copyable, @unchecked Sendable {
         self.size = length
     }
 
+    /// Maps a whole file for reading and writing at an address that is a multiple of `alignment`, a power of two.
+    public init(
+        _ file: borrowing FileDescriptor, size: UInt64, alignment: UInt64, reserve: Bool = false
+    ) throws(Errno) {
+        guard let length = Int(exactly: size), let step = Int(exactly: alignment) else {
+            throw Errno(ENOMEM, "mmap of \(size) bytes")
+        }
+        let descriptor = file.rawValue
+        let result = try systemCall("mmap of \(size) bytes") {
+            csystem_map_aligned(descriptor, reserve ? 1 : 0, length, step)
+        }
+        guard let address = UnsafeMutableRawPointer(bitPattern: result) else {
+            throw Errno(ENOMEM, "mmap of \(size) bytes")
+        }
+        self.address = address
+        self.size = length
+    }
+
     deinit {
         _ = csystem_unmap(address, size)
     }

@@ -71,11 +71,12 @@ int main(int count, char **words) {
     check(ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000ul), "KVM_SET_TSS_ADDR");
     uint64_t identity = 0xfffbc000;
     check(ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity), "KVM_SET_IDENTITY_MAP_ADDR");
+    uint8_t *low = add_slot(vm, 0, 0, split);
+    add_slot(vm, 1, split, size - split);
+    // After the slots: the other way round each slot waits for a grace period.
     check(ioctl(vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
     check(ioctl(vm, KVM_CREATE_PIT2, &pit), "KVM_CREATE_PIT2");
-    uint8_t *low = add_slot(vm, 0, 0, split);
-    add_slot(vm, 1, split, size - split);
 
     const Elf64_Ehdr *elf = (const Elf64_Ehdr *)file;
     const uint64_t *entry = NULL;

@@ -14,6 +14,9 @@ long csystem_seal_size(int fd);
 long csystem_cannot_shrink(int fd);
 /// mmap(2) of a shared file; the address or -errno. Without `reserve` nothing is set aside for the pages (MAP_NORESERVE).
 long csystem_map_shared(int fd, int writable, int reserve, size_t size, int64_t offset);
+/// mmap(2) MAP_SHARED, writable, of a whole file at a multiple of `alignment` (a power of two): three or four calls, which have to
+/// happen together.
+long csystem_map_aligned(int fd, int reserve, size_t size, size_t alignment);
 /// munmap(2).
 long csystem_unmap(void *address, size_t size);
 /// madvise(2) MADV_DONTDUMP: leave this out of a core dump of the monitor.
