@@ -3,14 +3,17 @@
 import Addresses
 import CSystem
 import GuestMemory
+import Synchronization
 import SystemCalls
 
 /// A virtual machine of KVM.
 public final class VirtualMachine: Sendable {
     let descriptor: FileDescriptor
     private let runAreaSize: UInt64
+    /// The timer's state after power-on; nil while there is no timer.
+    private let timer = Mutex<TimerState?>(nil)
 
-    /// A VM without vCPUs (KVM_CREATE_VM), with these memory slots and the kernel's interrupt controllers and timer.
+    /// A VM without vCPUs (KVM_CREATE_VM), with these memory slots and the kernel's interrupt controllers. See `makeTimer`.
     ///
     /// The order counts: a slot that is added after the interrupt controllers waits 4 to 10 ms for an SRCU grace period
     /// (measured on Linux 6.18), one that is added before them does not wait.
@@ -31,11 +34,56 @@ public final class VirtualMachine: Sendable {
         for slot in slots { try setSlot(slot) }
         do {
             try descriptor.control(csystem_KVM_CREATE_IRQCHIP, name: "KVM_CREATE_IRQCHIP")
-            var pit = kvm_pit_config()
-            // The speaker port 0x61 is the kernel's as well.
-            pit.flags = UInt32(KVM_PIT_SPEAKER_DUMMY)
-            try descriptor.control(csystem_KVM_CREATE_PIT2, &pit, name: "KVM_CREATE_PIT2")
         } catch { throw .call(error) }
+    }
+
+    /// Makes the kernel's 8254 timer (KVM_CREATE_PIT2), ports 0x40-0x43 and 0x61; once it is there, nothing happens.
+    ///
+    /// It may come at any time, also while vCPUs run. A VM that has one takes 5 to 15 ms longer to end (Linux 6.18 waits
+    /// for a grace period for each of its two port ranges), so it is made when a guest first asks for it.
+    ///
+    /// - Parameter control: what the guest wrote to the control port 0x43 before the timer was there; nil: nothing.
+    public func makeTimer(control: UInt8? = nil) throws(KVMError) {
+        do {
+            try timer.withLock { (first) throws(Errno) in
+                guard first == nil else { return }
+                var pit = kvm_pit_config()
+                // The speaker port 0x61 is the kernel's as well.
+                pit.flags = UInt32(KVM_PIT_SPEAKER_DUMMY)
+                try descriptor.control(csystem_KVM_CREATE_PIT2, &pit, name: "KVM_CREATE_PIT2")
+                var state = kvm_pit_state2()
+                try descriptor.control(csystem_KVM_GET_PIT2, &state, name: "KVM_GET_PIT2")
+                first = TimerState(state)
+                guard let control, VirtualMachine.apply(control, to: &state) else { return }
+                try descriptor.control(csystem_KVM_SET_PIT2, &state, name: "KVM_SET_PIT2")
+            }
+        } catch { throw .call(error) }
+    }
+
+    /// Applies a control word: select a channel, its access mode, its mode, binary or BCD (Intel 8254 data sheet, "Control
+    /// word format"). False for a latch or read-back command, which changes nothing that a guest could see here.
+    private static func apply(_ control: UInt8, to state: inout kvm_pit_state2) -> Bool {
+        let access = control >> 4 & 3
+        guard control >> 6 != 3, access != 0 else { return false }
+        func select(_ channel: inout kvm_pit_channel_state) {
+            channel.rw_mode = access
+            channel.read_state = access
+            channel.write_state = access
+            channel.mode = control >> 1 & 7
+            channel.bcd = control & 1
+        }
+        switch control >> 6 {
+        case 0: select(&state.channels.0)
+        case 1: select(&state.channels.1)
+        default: select(&state.channels.2)
+        }
+        return true
+    }
+
+    /// The timer's state; C's structure is only bytes.
+    private struct TimerState: @unchecked Sendable {
+        let value: kvm_pit_state2
+        init(_ value: kvm_pit_state2) { self.value = value }
     }
 
     /// Puts memory behind guest physical addresses (KVM_SET_USER_MEMORY_REGION). The memory must outlive the VM.
@@ -110,7 +158,8 @@ public final class VirtualMachine: Sendable {
     /// The state of the interrupt controllers and the timer.
     public struct ChipState: @unchecked Sendable {
         var chips: [kvm_irqchip]
-        var timer: kvm_pit_state2
+        /// Nil: there was no timer yet.
+        var timer: kvm_pit_state2?
     }
 
     /// Reads the state of the 8259A pair, the I/O APIC and the timer.
@@ -123,21 +172,23 @@ public final class VirtualMachine: Sendable {
                 try descriptor.control(csystem_KVM_GET_IRQCHIP, &chip, name: "KVM_GET_IRQCHIP \(number)")
                 chips.append(chip)
             }
-            var timer = kvm_pit_state2()
-            try descriptor.control(csystem_KVM_GET_PIT2, &timer, name: "KVM_GET_PIT2")
-            return ChipState(chips: chips, timer: timer)
+            guard timer.withLock({ $0 != nil }) else { return ChipState(chips: chips, timer: nil) }
+            var state = kvm_pit_state2()
+            try descriptor.control(csystem_KVM_GET_PIT2, &state, name: "KVM_GET_PIT2")
+            return ChipState(chips: chips, timer: state)
         } catch { throw .call(error) }
     }
 
-    /// Puts that state back.
+    /// Puts that state back; a timer that was not there then is as after power-on.
     public func setChipState(_ state: ChipState) throws(KVMError) {
         do {
             for chip in state.chips {
                 var copy = chip
                 try descriptor.control(csystem_KVM_SET_IRQCHIP, &copy, name: "KVM_SET_IRQCHIP \(chip.chip_id)")
             }
-            var timer = state.timer
-            try descriptor.control(csystem_KVM_SET_PIT2, &timer, name: "KVM_SET_PIT2")
+            guard let first = timer.withLock({ $0 }) else { return }
+            var copy = state.timer ?? first.value
+            try descriptor.control(csystem_KVM_SET_PIT2, &copy, name: "KVM_SET_PIT2")
         } catch { throw .call(error) }
     }
 }

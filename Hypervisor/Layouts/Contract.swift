@@ -40,6 +40,10 @@ public enum Contract {
     public static let monitorPort: UInt16 = 0x2f8
     /// The interrupt of COM2.
     public static let monitorIRQ: UInt32 = 3
+    /// The 8254 timer, four ports.
+    public static let timerPort: UInt16 = 0x40
+    /// Speaker and gate of the timer's channel 2.
+    public static let speakerPort: UInt16 = 0x61
     /// Keyboard controller: 0xfe resets.
     public static let keyboardPort: UInt16 = 0x64
     /// Reset control register: bit 2 resets.

@@ -110,6 +110,13 @@ public final class Machine: Sendable {
         ports = PortBus()
         ports.attach(console, at: Contract.consolePort, count: 8)
         ports.attach(monitorPort, at: Contract.monitorPort, count: 8)
+        let vm = virtualMachine
+        let timer = TimerPorts { control in
+            // A host that refuses the timer now leaves the guest without ticks, as a broken PC would.
+            try? vm.makeTimer(control: control)
+        }
+        ports.attach(timer, at: Contract.timerPort, count: 4)
+        ports.attach(timer, at: Contract.speakerPort, count: 1)
         ports.attach(KeyboardReset(), at: Contract.keyboardPort, count: 1)
         ports.attach(ResetControl(), at: Contract.resetPort, count: 1)
         ports.attach(DebugExit(), at: Contract.debugExitPort, count: 1)

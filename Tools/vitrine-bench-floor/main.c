@@ -2,7 +2,7 @@
 //
 //   vitrine-bench-floor IMAGE MEBIBYTES
 //
-// It makes the system calls any monitor with the same machine has to make (VM, in-kernel irqchip and PIT, two memory slots
+// It makes the system calls any monitor with the same machine has to make (VM, in-kernel irqchip, two memory slots
 // over memfd, one vCPU with the host's CPUID) and serves two ports: what the guest writes to COM1 goes to stdout, a write
 // to 0x501 ends it. Everything else a guest may do is an error. It is C because it is the reference, not because it must be.
 #define _GNU_SOURCE
@@ -75,8 +75,6 @@ int main(int count, char **words) {
     add_slot(vm, 1, split, size - split);
     // After the slots: the other way round each slot waits for a grace period.
     check(ioctl(vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
-    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-    check(ioctl(vm, KVM_CREATE_PIT2, &pit), "KVM_CREATE_PIT2");
 
     const Elf64_Ehdr *elf = (const Elf64_Ehdr *)file;
     const uint64_t *entry = NULL;

@@ -132,6 +132,8 @@ struct Benchmarks {
             ]), started.status == 0
         else { stop("the osv guest does not start") }
         defer { _ = run([vitrine, "kill", name], quiet: true) }
+        // What the start alone needed is let go of half a second after it.
+        usleep(1_000_000)
         guard let guest = GuestFigures(name: name) else { stop("the guest \(name) cannot be asked") }
         if let instructions = guest.instructionsToReady, instructions > 0 {
             rows.append(
