@@ -94,7 +94,7 @@ struct SecondStageTests {
         #expect(try bench.vitrine("ept", "nobody").status == 3)
         #expect(try bench.vitrine("ept", "nobody", "--source", "guess").status == 2)
         guard Self.obstacle == nil else { return }
-        let none = try bench.vitrine("ept", "pid:\(getpid())")
+        let none = try bench.vitrine("ept", "pid:\(getppid())")
         #expect(none.status == 3)
         #expect(none.errors.contains("holds no KVM VM"))
         #expect(try bench.vitrine("pages", "pid:999999999").status == 3)
