@@ -9,15 +9,4 @@ entry:  OUT8    SERIAL, '!'
         READY
         OUT8    DEBUG_EXIT, 0
         ud2
-
-        .data
-        .balign 4096
-boot_pml4:
-        .quad   boot_pdpt + TABLE
-        .fill   511, 8, 0
-boot_pdpt:
-        .quad   boot_pd + TABLE
-        .fill   511, 8, 0
-boot_pd:
-        .quad   LEAF, 0x200000 + LEAF
-        .fill   510, 8, 0
+        SMALL_TABLES

@@ -11,15 +11,4 @@ entry:  READY
         movb    $0x20, %ah
         outw    %ax, %dx
         ud2
-
-        .data
-        .balign 4096
-boot_pml4:
-        .quad   boot_pdpt + TABLE
-        .fill   511, 8, 0
-boot_pdpt:
-        .quad   boot_pd + TABLE
-        .fill   511, 8, 0
-boot_pd:
-        .quad   LEAF, 0x200000 + LEAF
-        .fill   510, 8, 0
+        SMALL_TABLES

@@ -3,6 +3,8 @@
 
 import Addresses
 import Foundation
+import JSON
+import Targets
 import Testing
 
 /// A hexadecimal field of a JSON object.
@@ -100,6 +102,60 @@ func address(_ object: [String: Any], _ key: String) throws -> UInt64 {
         let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
         let kibibytes = try #require(Int(line.split(separator: " ").dropLast().last ?? ""))
         #expect(kibibytes < 64 << 10)
+    }
+
+    @Test func everyRangeAgreesWithKVM() throws {
+        try bench.start("k", ["--memory", "5G", "--program", "hello", "--program", "allocator"])
+        _ = try bench.vitrine("pause", "k")
+        let client = try QMPClient(path: bench.runtime.path + "/vitrine/k/qmp.sock", name: "k")
+        let ranges = try #require(try bench.vitrine("pages", "k", "--json").json()["ranges"] as? [[String: Any]])
+        var compared = 0
+        var holes = 0
+        for range in ranges {
+            let first = try address(range, "va")
+            let size = try #require((range["size"] as? NSNumber)?.uint64Value)
+            let base = try address(range, "gpa")
+            // Both ends, and places in between that are no multiples of anything.
+            let offsets =
+                [0, size - 1] + (1...6).map { size / 7 * $0 + UInt64.random(in: 0..<4096) }.filter { $0 < size }
+            for offset in offsets {
+                let answer = try client.execute(
+                    "x-vitrine-translate",
+                    [JSONMember("vcpu", 0), JSONMember("va", .hex(first + offset))]
+                ).value
+                #expect(answer["gpa"]?.address == base + offset, "VA 0x\(String(first + offset, radix: 16))")
+                compared += 1
+            }
+            // What lies just below a range is another's, or nobody's: then KVM says so as well.
+            let below = first &- 1
+            let isMapped = try ranges.contains {
+                let start = try address($0, "va")
+                return try below >= start && below - start < #require(($0["size"] as? NSNumber)?.uint64Value)
+            }
+            if !isMapped {
+                let answer = try client.execute(
+                    "x-vitrine-translate", [JSONMember("vcpu", 0), JSONMember("va", .hex(below))])
+                #expect(answer.value["gpa"]?.address == nil, "VA 0x\(String(below, radix: 16))")
+                holes += 1
+            }
+        }
+        #expect(compared > 80 && holes > 5, "\(compared) addresses, \(holes) holes")
+    }
+
+    @Test func aTargetThatEndsWhileItIsRead() throws {
+        try bench.start("w", ["--memory", "64M"])
+        let pid = try #require(bench.processes().first)
+        let vitrine = Host.binaries.appending(path: "vitrine").path
+        let environment = bench.environment
+        DispatchQueue.global().asyncAfter(deadline: .now() + 0.05) { kill(pid, SIGKILL) }
+        // Read on until the guest is gone: every command ends by itself, with data or with status 3.
+        var status: Int32 = 0
+        for _ in 0..<200 where status == 0 {
+            let result = try command(vitrine, ["pages", "w", "--view", "entries"], environment: environment)
+            status = result.status
+            #expect(status == 0 || (status == 3 && result.errors.contains("'w'")), "\(status) \(result.errors)")
+        }
+        #expect(status == 3)
     }
 
     @Test func demandPaging() throws {
