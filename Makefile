@@ -13,7 +13,7 @@ SWIFTFLAGS ?=
 
 # Needed to build: the JSON parser, what loads BPF programs. Needed to test: QEMU and a stock kernel as oracles, gcc for a guest program.
 BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio gcc libc6-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio gcc libc6-dev python3 util-linux
 
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
 HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
