@@ -15,9 +15,10 @@ final class ScratchFolder {
 
     deinit {
         for name in (try? Files.names(in: path)) ?? [] {
+            // A link goes as a link: what it refers to is not ours.
+            guard unlink("\(path)/\(name)") != 0 else { continue }
             for file in (try? Files.names(in: path + "/" + name)) ?? [] { unlink("\(path)/\(name)/\(file)") }
             rmdir("\(path)/\(name)")
-            unlink("\(path)/\(name)")
         }
         rmdir(path)
     }
