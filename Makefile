@@ -18,7 +18,7 @@ TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-sta
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
 HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
 
-.PHONY: all build demo test test-only test-hardware lint format bench install uninstall clean build-packages test-packages \
+.PHONY: all build demo test test-hardware lint format bench install uninstall clean build-packages test-packages \
 	hardware-packages
 
 all: build

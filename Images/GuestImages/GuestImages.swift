@@ -15,7 +15,7 @@ public enum GuestImages {
         // .build/x86_64-unknown-linux-gnu/release/vitrine -> .build/plugins/outputs/PACKAGE/GuestImages/destination/PLUGIN
         let scratch = parent(of: parent(of: binaries))
         let outputs = scratch + "/plugins/outputs"
-        for package in entries(of: outputs) {
+        for package in (try? Files.names(in: outputs)) ?? [] where !package.hasPrefix(".") {
             folders.append("\(outputs)/\(package)/GuestImages/destination/BuildGuestImages")
         }
         return folders
@@ -32,27 +32,11 @@ public enum GuestImages {
 
     /// The folder of the file this process runs, with symbolic links resolved; nil if /proc does not tell.
     public static func executableFolder() -> String? {
-        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = readlink("/proc/self/exe", &buffer, buffer.count)
-        guard count > 0 else { return nil }
-        return parent(of: String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self))
+        Files.link("/proc/self/exe").map(parent(of:))
     }
 
     private static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return "/" }
         return String(path[..<slash])
-    }
-
-    private static func entries(of folder: String) -> [String] {
-        guard let stream = opendir(folder) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        return names.sorted()
     }
 }

@@ -1,6 +1,7 @@
 // `vitrine run`: starts a guest, here or on its own.
 
 import Glibc
+import GuestImages
 import GuestFolders
 import JSON
 import Monitor
@@ -49,9 +50,7 @@ extension LifecycleVerbs {
     /// vitrine-vmm: beside this program, or in PATH.
     private static func monitorProgram() throws -> String {
         var folders: [String] = []
-        if let own = Files.link("/proc/self/exe"), let slash = own.lastIndex(of: "/") {
-            folders.append(String(own[..<slash]))
-        }
+        if let own = GuestImages.executableFolder() { folders.append(own) }
         let search = getenv("PATH").map { String(cString: $0) } ?? "/usr/local/bin:/usr/bin"
         folders += search.split(separator: ":").map(String.init)
         for folder in folders where access(folder + "/vitrine-vmm", X_OK) == 0 { return folder + "/vitrine-vmm" }
