@@ -21,6 +21,8 @@ struct GenericMappings {
 
     /// At most so many tables are read, those read again included: more than a terabyte in 4 KiB pages has.
     static let tableLimit = 1 << 20
+    /// At most so many runs are kept (200 MiB).
+    static let runLimit = 1 << 22
     /// At most so many tables are read again because another way to them grants something else.
     static let againLimit = 1 << 14
 
@@ -46,7 +48,7 @@ struct GenericMappings {
             options.ignoredBits = subject.format.volatileBits
             options.tableLimit = left
             options.findingLimit = 1 << 16
-            var collector = RunCollector()
+            var collector = SomeRuns(limit: GenericMappings.runLimit - mappings.runs.count)
             let summary = walk(
                 root: subject.root, format: subject.format, memory: subject.memory, options: options, into: &collector)
             mappings.runs += collector.runs
@@ -74,6 +76,19 @@ struct GenericMappings {
         }
         tables = places.sorted().map { GPA($0) }
     }
+}
+
+/// Keeps runs and repetitions up to a number.
+private struct SomeRuns: WalkConsumer {
+    let limit: Int
+    var runs: [MappedRun] = []
+    var repetitions: [RepeatedTable] = []
+
+    init(limit: Int) { self.limit = limit }
+
+    mutating func run(_ run: MappedRun) { runs.append(run) }
+    mutating func repeated(_ table: RepeatedTable) { repetitions.append(table) }
+    var isFinished: Bool { runs.count + repetitions.count > limit }
 }
 
 extension MappedRun {

@@ -20,7 +20,7 @@ struct LinuxImage {
         let inside = top.touching(LinuxMemoryMap.image.first, LinuxMemoryMap.image.last)
         func isKernels(_ run: MappedRun) -> Bool { run.isPresent && !run.flags.contains(.user) && !run.repeatsPage }
         // The text comes first, at an address that is aligned virtually and physically.
-        guard let text = inside.first(where: isKernels), text.flags.contains(.executable),
+        guard let text = inside.first, isKernels(text), text.flags.contains(.executable),
             text.va.isAligned(to: LinuxMemoryMap.imageAlignment), text.gpa.isAligned(to: LinuxMemoryMap.imageAlignment)
         else { return nil }
         let distance = text.va.rawValue &- text.gpa.rawValue
