@@ -32,8 +32,10 @@ final class PagesText: PagesPrinter {
     private let output: ReportOutput
     private var buffer = TextBuffer()
     private var lines = 0
+    private let explains: Bool
 
-    init(_ subject: Subject, view: PagesView, output: ReportOutput) {
+    init(_ subject: Subject, view: PagesView, output: ReportOutput, explains: Bool = false) {
+        self.explains = explains
         self.subject = subject
         self.view = view
         self.output = output
@@ -47,6 +49,7 @@ final class PagesText: PagesPrinter {
 
     func begin() {
         buffer.line(subject.heading)
+        if explains { buffer.add(subject.explanation) }
         switch view {
         case .ranges:
             buffer.add("virtual addresses")
