@@ -101,12 +101,16 @@ public final class MappedMemory: PhysicalMemory, Sendable {
             while offset < limit {
                 var stop = limit
                 // A file system that knows of no holes has none.
-                if let data = try? backing.descriptor.descriptor.nextData(from: backing.offset &+ offset) {
-                    guard data < backing.offset &+ limit else { break }
+                switch Result(catching: { () throws(Errno) in
+                    try backing.descriptor.descriptor.nextData(from: backing.offset &+ offset)
+                }) {
+                case .success(nil): offset = limit
+                case .success(let data?):
                     offset = max(offset, data &- backing.offset)
                     if let hole = try? backing.descriptor.descriptor.nextHole(from: backing.offset &+ offset) {
                         stop = min(limit, max(offset, hole &- backing.offset))
                     }
+                case .failure: break
                 }
                 guard stop > offset else { break }
                 try body(

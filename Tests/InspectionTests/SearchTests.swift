@@ -61,7 +61,9 @@ import Testing
         var random = SystemRandomNumberGenerator()
         for length in [0, 1, 2, 3, 63, 64, 65, 66, 127, 128, 129, 200, 1000] {
             for _ in 0..<20 {
-                let bytes = (0..<length).map { _ in [0, 0, 0, 1, 1, 0x80, 0xff].randomElement(using: &random) ?? 0 }
+                let bytes: [UInt8] = (0..<length).map { _ in
+                    ([0, 0, 0, 1, 1, 0x80, 0xff] as [UInt8]).randomElement(using: &random) ?? 0
+                }
                 var found: [Int] = []
                 bytes.withUnsafeBytes { scanner.scan($0) { found.append($0) } }
                 #expect(found == places(of: pattern, in: bytes), "\(bytes)")
@@ -81,10 +83,11 @@ import Testing
         let memory: TargetMemory
 
         init(seed: UInt64, mapped: Bool) throws {
-            ram = try GuestRAM([
+            let ram = try GuestRAM([
                 RAMRange(name: "low", start: GPA(0), size: 0x4_0000),
                 RAMRange(name: "high", start: GPA(0x4_0000), size: 0x2_0000),
             ])
+            self.ram = ram
             var state = seed &* 0x9e37_79b9_7f4a_7c15 | 1
             func random(_ bound: UInt64) -> UInt64 {
                 state ^= state << 13
@@ -121,19 +124,24 @@ import Testing
                 root: GPA(Self.root))
         }
 
-        /// Every virtual address that the pattern is seen at, byte by byte through the tables.
-        func oracle(_ pattern: SearchPattern) -> Set<UInt64> {
-            let size = UInt64(Self.pages) * 4096
-            let bytes: [UInt8?] = (0..<size).map { offset in
-                guard let gpa = subject.translate(GVA(Self.firstVA + offset)).mapping?.gpa else { return nil }
-                return memory.bytes(at: gpa, count: 1)?.first
+        /// What is seen at each virtual address, page by page through the tables.
+        func bytes() -> [UInt8?] {
+            (0..<UInt64(Self.pages)).flatMap { page -> [UInt8?] in
+                guard let gpa = subject.translate(GVA(Self.firstVA + page * 4096)).mapping?.gpa,
+                    let bytes = memory.bytes(at: gpa, count: 4096)
+                else { return Array(repeating: nil, count: 4096) }
+                return bytes
             }
+        }
+
+        /// Every virtual address that the pattern is seen at.
+        static func oracle(_ pattern: SearchPattern, in bytes: [UInt8?]) -> Set<UInt64> {
             var found: Set<UInt64> = []
-            for start in 0..<bytes.count where start + pattern.values.count <= bytes.count {
+            for start in 0...bytes.count - pattern.values.count where bytes[start] != nil {
                 let matches = pattern.values.indices.allSatisfy { place in
                     bytes[start + place].map { $0 & pattern.masks[place] == pattern.values[place] } ?? false
                 }
-                if matches { found.insert(Self.firstVA + UInt64(start)) }
+                if matches { found.insert(firstVA + UInt64(start)) }
             }
             return found
         }
@@ -143,9 +151,10 @@ import Testing
         seed: UInt64, mapped: Bool
     ) throws {
         let machine = try Machine(seed: seed, mapped: mapped)
+        let bytes = machine.bytes()
         for text in ["bytes:0101", "bytes:01000200", "bytes:0000000000000000000001", "bytes:02"] {
             let pattern = try SearchPattern(parsing: text)
-            let expected = machine.oracle(pattern)
+            let expected = Machine.oracle(pattern, in: bytes)
             #expect(!expected.isEmpty)
             let result = searchMemory(of: machine.subject, for: pattern, limit: .max, memory: machine.memory)
             #expect(result.matches.reduce(0) { $0 + $1.count } == UInt64(expected.count), "\(text)")
