@@ -78,19 +78,6 @@ struct GenericMappings {
     }
 }
 
-/// Keeps runs and repetitions up to a number.
-private struct SomeRuns: WalkConsumer {
-    let limit: Int
-    var runs: [MappedRun] = []
-    var repetitions: [RepeatedTable] = []
-
-    init(limit: Int) { self.limit = limit }
-
-    mutating func run(_ run: MappedRun) { runs.append(run) }
-    mutating func repeated(_ table: RepeatedTable) { repetitions.append(table) }
-    var isFinished: Bool { runs.count + repetitions.count > limit }
-}
-
 extension MappedRun {
     /// Ring 3 may write through it.
     var isUserWritable: Bool { flags.isSuperset(of: [.user, .writable]) && !flags.contains(.userReadOnly) }

@@ -16,18 +16,23 @@ extension LinuxKernel {
     ///   - format: only 4-level and 5-level tables of x86 can be Linux's here.
     ///   - memory: where the tables are read.
     ///   - slots: what is RAM.
-    /// - Returns: nil if the tables do not look like Linux's.
+    ///   - tableLimit: how many tables are read at most; more than a terabyte in 4 KiB pages has if not given.
+    /// - Returns: nil if the tables do not look like Linux's, or if there are more.
     public static func find(
-        root: GPA, format: PageTableFormat, memory: some PhysicalMemory, slots: SlotTable
+        root: GPA, format: PageTableFormat, memory: some PhysicalMemory, slots: SlotTable, tableLimit: Int = 1 << 18
     ) -> LinuxKernel? {
         guard format.entrySize == 8, format.signExtended, (4...5).contains(format.rootLevel),
             format.grantMask == X86Bit.writable | X86Bit.user
         else { return nil }
-        if let search = LinuxSearch(root: root, format: format, memory: memory, slots: slots) { return search.kernel() }
+        if let search = LinuxSearch(root: root, format: format, memory: memory, slots: slots, tableLimit: tableLimit) {
+            return search.kernel()
+        }
         // PTI_USER_PGTABLE_BIT: the user's copy of a root is the page after it (arch/x86/entry/calling.h).
         guard root.rawValue & userCopyBit != 0 else { return nil }
         let kernelRoot = GPA(root.rawValue & ~userCopyBit)
-        guard let search = LinuxSearch(root: kernelRoot, format: format, memory: memory, slots: slots),
+        guard
+            let search = LinuxSearch(
+                root: kernelRoot, format: format, memory: memory, slots: slots, tableLimit: tableLimit),
             isCopy(root, of: kernelRoot, format: format, memory: memory)
         else { return nil }
         return search.kernel(isUserCopy: true)
@@ -71,15 +76,22 @@ struct LinuxSearch {
     let image: LinuxImage
     let directMap: LinuxDirectMap
 
-    init?(root: GPA, format: PageTableFormat, memory: some PhysicalMemory, slots: SlotTable) {
+    /// More runs than this are not kept (100 MiB).
+    private static let runLimit = 1 << 21
+
+    init?(
+        root: GPA, format: PageTableFormat, memory: some PhysicalMemory, slots: SlotTable, tableLimit: Int
+    ) {
+        var left = tableLimit
         func runs(_ first: UInt64, _ last: UInt64) -> RunIndex? {
             var options = WalkOptions()
             options.range = GVA(first)...GVA(last)
             options.ignoredBits = format.volatileBits
-            options.tableLimit = 1 << 18
-            var collector = RunCollector()
+            options.tableLimit = left
+            var collector = SomeRuns(limit: LinuxSearch.runLimit)
             let summary = walk(root: root, format: format, memory: memory, options: options, into: &collector)
-            return summary.isComplete ? RunIndex(collector.runs) : nil
+            left -= summary.tables.count
+            return summary.isComplete && left > 0 ? RunIndex(collector.runs) : nil
         }
         self.root = root
         self.slots = slots
