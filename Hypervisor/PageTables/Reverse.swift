@@ -52,6 +52,11 @@ public func aliases(
     var options = WalkOptions()
     options.ignoredBits = format.volatileBits
     let summary = walk(root: root, format: format, memory: memory, options: options, into: &search)
+    // What another way to a table grants is seen by going that way.
+    for index in search.moved {
+        let translation = translate(search.found[index].va, root: root, format: format, memory: memory)
+        if let mapping = translation.mapping { search.found[index].flags = mapping.flags }
+    }
     var result = Aliases()
     result.aliases = search.found.sorted { $0.va < $1.va }
     result.isTruncated = search.isTruncated || !summary.isComplete
@@ -65,14 +70,22 @@ struct AliasSearch: WalkConsumer {
     let limit: Int
     var found: [Alias] = []
     var isTruncated = false
+    /// Which of them are there by a table that was reached again.
+    var moved: [Int] = []
+    private var below: [GVA: (coverage: UInt64, indices: [Int])] = [:]
 
     init(ranges: [ClosedRange<GPA>], limit: Int) {
         self.ranges = ranges
         self.limit = limit
     }
 
-    mutating func add(_ alias: Alias) {
-        if found.count < limit { found.append(alias) } else { isTruncated = true }
+    mutating func add(_ alias: Alias, isMoved: Bool = false) {
+        guard found.count < limit else {
+            isTruncated = true
+            return
+        }
+        if isMoved { moved.append(found.count) }
+        found.append(alias)
     }
 
     mutating func run(_ run: MappedRun) {
@@ -100,25 +113,35 @@ struct AliasSearch: WalkConsumer {
         return low
     }
 
+    /// Which aliases lie below a table that is reached again, at the address where it was walked. There will be no more of
+    /// them: the walk has left it. So they are looked for once for all the times that it comes again.
+    private mutating func inside(_ table: RepeatedTable) -> [Int] {
+        if let known = below[table.firstVA], known.coverage == table.coverage { return known.indices }
+        let indices = found.indices.filter { found[$0].va &- table.firstVA < table.coverage }
+        below[table.firstVA] = (table.coverage, indices)
+        return indices
+    }
+
     /// What was found below the table the first time is there again, `count` times.
     mutating func repeated(_ table: RepeatedTable) {
         let permissions: PageFlags = [.readable, .writable, .executable, .user]
-        for alias in found where alias.va &- table.firstVA < table.coverage {
+        for index in inside(table) {
+            let alias = found[index]
             var copy = alias
             copy.flags = alias.flags.subtracting(permissions.subtracting(table.flags))
             copy.va = table.va &+ (alias.va &- table.firstVA)
             if alias.count == 1 {
                 copy.count = table.count
                 copy.stride = table.count > 1 ? table.coverage : 0
-                add(copy)
+                add(copy, isMoved: true)
             } else if alias.count &* alias.stride == table.coverage && alias.va &- table.firstVA < alias.stride {
                 // It fills the table evenly, so it goes on evenly.
                 copy.count = alias.count &* table.count
-                add(copy)
+                add(copy, isMoved: true)
             } else {
                 var index: UInt64 = 0
                 while index < table.count && !isTruncated {
-                    add(copy)
+                    add(copy, isMoved: true)
                     copy.va = copy.va &+ table.coverage
                     index &+= 1
                 }

@@ -179,6 +179,25 @@ import Testing
         #expect(text.split(separator: "\n").count == 4)
     }
 
+    /// A table that is used again by a way that grants more, after more ways than are walked: the flags are those of that way.
+    @Test func theFlagsOfEveryWay() throws {
+        let tables = try BareTables()
+        tables.map(0x10_0000, 0x500_0000, size: 4096, bits: Leaf.userWX)
+        let at = tables.entry(0x10_0000, level: 2)
+        let table = tables.memory[at] & X86Bit.address
+        for index in 0...300 as ClosedRange<UInt64> {
+            tables.memory[tables.entry(index << 22, level: 2)] = table | 0x65 | Leaf.nx
+        }
+        tables.memory[tables.entry(0x4000_0000_0000, level: 2)] = table | 0x67
+        let subject = tables.subject()
+        let found = aliases(
+            of: GPA(0x500_0000)...GPA(0x500_0fff), root: subject.root, format: subject.format, memory: tables.memory
+        ).0
+        #expect(found.count == 302)
+        for alias in found.aliases { #expect(alias.flags == subject.translate(alias.va).mapping?.flags) }
+        #expect(found.aliases.last?.flags.letters == "urwxad")
+    }
+
     @Test func groupsAsJSON() throws {
         let image = try OSvImage()
         let page = GPA(0x20_0000)...GPA(0x20_0fff)
