@@ -1,0 +1,202 @@
+// Which page tables the guest writes: the dirty log of the arena's slot, kept only while somebody watches.
+//
+//     asleep: no vCPU has run for a while; the thread waits for one to be switched in (no timer, no cost)
+//     awake:  every 7 ms the log is fetched (KVM_GET_DIRTY_LOG) and added to what nobody has taken yet
+//
+// The log is consumed by reading, so one thread reads it for all who watch. Where the kernel does not report switches
+// the thread is always awake.
+
+import Addresses
+import Glibc
+import GuestMemory
+import KVM
+import Synchronization
+import SystemCalls
+
+/// The dirty log of the page-table arena.
+public final class TableLog: Sendable {
+    /// What was found and not yet taken.
+    public struct Findings: Sendable {
+        /// A bit a page of the slot, the lowest first; empty: no page was written.
+        public var pages: [UInt64] = []
+        /// The vCPUs whose paging registers changed.
+        public var vcpus: Set<Int> = []
+        /// Whether the log cannot be read any more, and why.
+        public var failure: String?
+
+        /// Whether there is nothing.
+        public var isEmpty: Bool { pages.isEmpty && vcpus.isEmpty && failure == nil }
+    }
+
+    /// How long a write to a table stays unnoticed at most, in milliseconds, while the guest runs.
+    static let interval: Int32 = 7
+    /// So many intervals without a vCPU that ran put the thread to sleep.
+    private static let quietIntervals = 3
+    /// How often paging registers are looked at, in nanoseconds: that takes a kick of the vCPU.
+    private static let registerInterval: UInt64 = 500_000_000
+
+    /// The arena's slot.
+    public let slot: MemorySlot
+    private let machine: Machine
+    private let notify: @Sendable () -> Void
+    private let stopping: EventCounter
+    private let findings = Mutex(Findings())
+    private let followed = Mutex<[Int: [UInt64]]>([:])
+    private let thread = Mutex<HostThread?>(nil)
+
+    /// Begins to log. `notify` is called on a thread of the log's own when there is something to take.
+    ///
+    /// - Returns: nil if the machine has no page-table arena.
+    init?(_ machine: Machine, notify: @escaping @Sendable () -> Void) throws(MachineError) {
+        guard let slot = machine.slots.slots.first(where: { $0.name == "arena" }) else { return nil }
+        self.slot = slot
+        self.machine = machine
+        self.notify = notify
+        do throws(Errno) { stopping = try EventCounter() } catch { throw .call(error) }
+        do throws(KVMError) {
+            try machine.virtualMachine.setSlot(slot, logDirtyPages: true)
+        } catch {
+            throw .kvm(error)
+        }
+        do throws(Errno) {
+            let started = try HostThread(name: "table log", stackSize: 128 << 10) { [self] in run() }
+            thread.withLock { $0 = started }
+        } catch {
+            try? machine.virtualMachine.setSlot(slot)
+            throw .call(error)
+        }
+    }
+
+    /// Takes what was found since the last time.
+    public func take() -> Findings {
+        findings.withLock { findings in
+            defer { findings = Findings() }
+            return findings
+        }
+    }
+
+    /// Whose paging registers are looked at as well, now and then.
+    public func follow(vcpus: Set<Int>) {
+        followed.withLock { known in known = known.filter { vcpus.contains($0.key) } }
+        for vcpu in vcpus where followed.withLock({ $0[vcpu] == nil }) {
+            let registers = pagingRegisters(vcpu)
+            followed.withLock { $0[vcpu] = registers }
+        }
+    }
+
+    /// Ends logging; returns when the thread has ended.
+    public func stop() {
+        stopping.signal()
+        let running = thread.withLock { thread in
+            defer { thread = nil }
+            return thread
+        }
+        guard let running else { return }
+        running.join()
+        try? machine.virtualMachine.setSlot(slot)
+    }
+
+    private func pagingRegisters(_ vcpu: Int) -> [UInt64] {
+        guard let registers = try? machine.registers(vcpu: vcpu) else { return [] }
+        return [registers.cr0, registers.cr3, registers.cr4, registers.efer]
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        let switches = watchThreads()
+        var quiet = 0
+        var registersDue = monotonicNanoseconds() &+ TableLog.registerInterval
+        var isOwnDoing = false
+        while true {
+            let sleeps = !switches.isEmpty && quiet >= TableLog.quietIntervals
+            var list = [pollfd(fd: stopping.descriptor.rawValue, events: Int16(POLLIN), revents: 0)]
+            if sleeps {
+                for one in switches {
+                    list.append(pollfd(fd: one.descriptor.rawValue, events: Int16(POLLIN), revents: 0))
+                }
+            }
+            do throws(Errno) {
+                try waitForEvents(&list, milliseconds: sleeps ? -1 : TableLog.interval)
+            } catch {
+                fail(error.description)
+                return
+            }
+            guard list[0].revents == 0 else { return }
+            if sleeps {
+                // A vCPU runs again; what it does is looked at in a moment.
+                quiet = 0
+                continue
+            }
+            // First who ran, then what was written: what a vCPU writes that is switched in from now on wakes this thread.
+            var hasRun = switches.isEmpty
+            for one in switches where one.update() || one.isRunning { hasRun = true }
+            fetch()
+            if isOwnDoing {
+                // The kick of the last look at the registers.
+                isOwnDoing = false
+                quiet += 1
+                continue
+            }
+            quiet = hasRun ? 0 : quiet + 1
+            if hasRun, monotonicNanoseconds() >= registersDue {
+                isOwnDoing = lookAtRegisters()
+                registersDue = monotonicNanoseconds() &+ TableLog.registerInterval
+            }
+        }
+    }
+
+    /// Reports of all vCPU threads, or none if one of them cannot be had.
+    private func watchThreads() -> [ThreadSwitches] {
+        var switches: [ThreadSwitches] = []
+        for thread in machine.threadIDs {
+            guard thread != 0, let one = try? ThreadSwitches(thread: thread) else { return [] }
+            switches.append(one)
+        }
+        // Of a vCPU that sleeps it is known when it has woken once.
+        for thread in machine.core.withLock({ $0.threads }) { thread.kick() }
+        return switches
+    }
+
+    private func fetch() {
+        do throws(KVMError) {
+            let pages = try machine.virtualMachine.takeDirtyLog(slot)
+            guard pages.contains(where: { $0 != 0 }) else { return }
+            findings.withLock { findings in
+                if findings.pages.isEmpty {
+                    findings.pages = pages
+                } else {
+                    for (index, word) in pages.enumerated() { findings.pages[index] |= word }
+                }
+            }
+            notify()
+        } catch {
+            fail(error.description)
+        }
+    }
+
+    private func fail(_ reason: String) {
+        findings.withLock { $0.failure = reason }
+        notify()
+    }
+
+    /// Whether a vCPU was asked.
+    private func lookAtRegisters() -> Bool {
+        let known = followed.withLock { $0 }
+        for (vcpu, before) in known {
+            let now = pagingRegisters(vcpu)
+            guard !now.isEmpty, now != before else { continue }
+            followed.withLock { if $0[vcpu] != nil { $0[vcpu] = now } }
+            _ = findings.withLock { $0.vcpus.insert(vcpu) }
+            notify()
+        }
+        return !known.isEmpty
+    }
+}
+
+extension Machine {
+    /// Begins to log which page tables the guest writes; see `TableLog`. Nil if there is no page-table arena. `stop()` ends it.
+    public func logTables(notify: @escaping @Sendable () -> Void) throws(MachineError) -> TableLog? {
+        try TableLog(self, notify: notify)
+    }
+}
