@@ -1,10 +1,10 @@
 // Which page tables the guest writes: the dirty log of the arena's slot, kept only while somebody watches.
 //
-//     asleep: no vCPU has run for a while; the thread waits for one to be switched in (no timer, no cost)
-//     awake:  every 7 ms the log is fetched (KVM_GET_DIRTY_LOG) and added to what nobody has taken yet
+//     no vCPU runs   the thread waits for one to be switched in: no timer, no cost
+//     one runs       the log is fetched (KVM_GET_DIRTY_LOG) when it sleeps again, and every 7 ms until then
 //
 // The log is consumed by reading, so one thread reads it for all who watch. Where the kernel does not report switches
-// the thread is always awake.
+// it is fetched every 7 ms always.
 
 import Addresses
 import Glibc
@@ -28,10 +28,8 @@ public final class TableLog: Sendable {
         public var isEmpty: Bool { pages.isEmpty && vcpus.isEmpty && failure == nil }
     }
 
-    /// How long a write to a table stays unnoticed at most, in milliseconds, while the guest runs.
+    /// How long a write to a table stays unnoticed at most, in milliseconds.
     static let interval: Int32 = 7
-    /// So many intervals without a vCPU that ran put the thread to sleep.
-    private static let quietIntervals = 3
     /// How often paging registers are looked at, in nanoseconds: that takes a kick of the vCPU.
     private static let registerInterval: UInt64 = 500_000_000
 
@@ -105,44 +103,58 @@ public final class TableLog: Sendable {
 
     private func run() {
         let switches = watchThreads()
-        var quiet = 0
-        var registersDue = monotonicNanoseconds() &+ TableLog.registerInterval
-        var isOwnDoing = false
+        let interval = UInt64(TableLog.interval) * 1_000_000
+        var fetched = monotonicNanoseconds()
+        var lookedAtRegisters = fetched
+        // Where nothing is reported, vCPUs always count as running.
+        var isRunning = true
+        var hasRun = false
         while true {
-            let sleeps = !switches.isEmpty && quiet >= TableLog.quietIntervals
-            var list = [pollfd(fd: stopping.descriptor.rawValue, events: Int16(POLLIN), revents: 0)]
-            if sleeps {
-                for one in switches {
-                    list.append(pollfd(fd: one.descriptor.rawValue, events: Int16(POLLIN), revents: 0))
+            guard var rest = wait(for: switches, milliseconds: isRunning ? TableLog.interval : -1) else { return }
+            let since = monotonicNanoseconds() &- fetched
+            if since < interval {
+                // Not more often, however often vCPUs are switched.
+                guard wait(for: [], milliseconds: Int32((interval - since + 999_999) / 1_000_000)) != nil else {
+                    return
                 }
+                rest = true
             }
-            do throws(Errno) {
-                try waitForEvents(&list, milliseconds: sleeps ? -1 : TableLog.interval)
-            } catch {
-                fail(error.description)
-                return
+            // First who ran, then what was written: a vCPU that is switched in from now on wakes this thread.
+            let wasRunning = isRunning
+            isRunning = switches.isEmpty
+            var isReported = switches.isEmpty
+            for one in switches {
+                if one.update() { isReported = true }
+                if one.isRunning { isRunning = true }
             }
-            guard list[0].revents == 0 else { return }
-            if sleeps {
-                // A vCPU runs again; what it does is looked at in a moment.
-                quiet = 0
-                continue
-            }
-            // First who ran, then what was written: what a vCPU writes that is switched in from now on wakes this thread.
-            var hasRun = switches.isEmpty
-            for one in switches where one.update() || one.isRunning { hasRun = true }
+            // One has just begun to run: what it does is fetched when it sleeps again, or after the interval.
+            if isRunning && !wasRunning && !rest { continue }
             fetch()
-            if isOwnDoing {
-                // The kick of the last look at the registers.
-                isOwnDoing = false
-                quiet += 1
-                continue
+            fetched = monotonicNanoseconds()
+            // What the kicks of the last look brought about is no reason for the next.
+            if isReported && fetched &- lookedAtRegisters > 2 * interval { hasRun = true }
+            if hasRun, fetched &- lookedAtRegisters >= TableLog.registerInterval {
+                lookAtRegisters()
+                lookedAtRegisters = monotonicNanoseconds()
+                hasRun = false
             }
-            quiet = hasRun ? 0 : quiet + 1
-            if hasRun, monotonicNanoseconds() >= registersDue {
-                isOwnDoing = lookAtRegisters()
-                registersDue = monotonicNanoseconds() &+ TableLog.registerInterval
-            }
+        }
+    }
+
+    /// Waits until a thread is switched in or out.
+    ///
+    /// - Returns: whether the time is over without that; nil if the log is to end.
+    private func wait(for switches: [ThreadSwitches], milliseconds: Int32) -> Bool? {
+        var list = [pollfd(fd: stopping.descriptor.rawValue, events: Int16(POLLIN), revents: 0)]
+        for one in switches {
+            list.append(pollfd(fd: one.descriptor.rawValue, events: Int16(POLLIN), revents: 0))
+        }
+        do throws(Errno) {
+            let ready = try waitForEvents(&list, milliseconds: milliseconds)
+            return list[0].revents == 0 ? ready == 0 : nil
+        } catch {
+            fail(error.description)
+            return nil
         }
     }
 
@@ -180,8 +192,7 @@ public final class TableLog: Sendable {
         notify()
     }
 
-    /// Whether a vCPU was asked.
-    private func lookAtRegisters() -> Bool {
+    private func lookAtRegisters() {
         let known = followed.withLock { $0 }
         for (vcpu, before) in known {
             let now = pagingRegisters(vcpu)
@@ -190,7 +201,6 @@ public final class TableLog: Sendable {
             _ = findings.withLock { $0.vcpus.insert(vcpu) }
             notify()
         }
-        return !known.isEmpty
     }
 }
 

@@ -38,6 +38,7 @@ struct Benchmarks {
         start()
         ports()
         guest()
+        rows += watchFigures(vitrine: vitrine, quick: repetitions < 21)
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }

@@ -145,15 +145,17 @@ private final class WatchLoop {
 
     private func readAgain() throws {
         let begun = monotonicNanoseconds()
-        if arena == nil { try watcher.lookAtRoot(add) }
-        try watcher.look(at: pagesToRead, add)
+        let now = moment
+        if arena == nil { try watcher.lookAtRoot { note($0, now) } }
+        try watcher.look(at: pagesToRead) { note($0, now) }
         lastReadingTook = monotonicNanoseconds() - begun
     }
 
     private var isFull: Bool { printer.count >= countLimit }
 
-    private func add(_ finding: WatchFinding) {
-        if !isFull { printer.add(finding, at: moment) }
+    /// Notes a finding of a look that began at `time`: what is found together has one time.
+    private func note(_ finding: WatchFinding, _ time: WatchMoment) {
+        if !isFull { printer.add(finding, at: time) }
     }
 
     // MARK: The loop
@@ -229,9 +231,10 @@ private final class WatchLoop {
             case .ended(let reason): ended = reason
             }
         }
-        if ended == nil, isRoot || isAll { try watcher.lookAtRoot(add) }
+        let now = moment
+        if ended == nil, isRoot || isAll { try watcher.lookAtRoot { note($0, now) } }
         if isAll { written = watcher.pages }
-        if !written.isEmpty { try watcher.look(at: written, add) }
+        if !written.isEmpty { try watcher.look(at: written) { note($0, now) } }
         if !written.isEmpty || isRoot { planReadingIfNeeded() }
         return ended
     }
