@@ -123,7 +123,7 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
-        tool("vitrine-bench", ["SystemCalls", "JSON", "Targets", "GuestImages"]),
+        tool("vitrine-bench", ["SystemCalls", "GuestMemory", "JSON", "Targets", "GuestImages"]),
 
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),

@@ -97,14 +97,14 @@ private final class Debugger {
     private func command(_ text: String) throws -> String {
         let sum = text.utf8.reduce(UInt8(0)) { $0 &+ $1 }
         let packet = "$\(text)#" + (sum < 16 ? "0" : "") + String(sum, radix: 16)
-        _ = send(socket, packet, packet.utf8.count, Int32(MSG_NOSIGNAL.rawValue))
+        _ = send(socket, packet, packet.utf8.count, Int32(MSG_NOSIGNAL))
         var answer: [UInt8] = []
         var byte: UInt8 = 0
         while recv(socket, &byte, 1, 0) == 1 {
             answer.append(byte)
             if answer.count >= 3, answer[answer.count - 3] == UInt8(ascii: "#") { break }
         }
-        _ = send(socket, "+", 1, Int32(MSG_NOSIGNAL.rawValue))
+        _ = send(socket, "+", 1, Int32(MSG_NOSIGNAL))
         let body = answer.drop { $0 != UInt8(ascii: "$") }.dropFirst().dropLast(3)
         return String(decoding: body, as: UTF8.self)
     }

@@ -109,7 +109,7 @@ import Testing
         #expect(changes(before, after, options).map(\.size) == [4096, 3 * 4096])
     }
 
-    /// 512 GiB of one table after the other, again and again: equal at once, and a difference in one of them is found.
+    /// 16 GiB of one table after the other, again and again: equal at once, and a difference in one of them is found.
     @Test func repeatedTables() {
         let memory = TestMemory(size: 1 << 20)
         let root = memory.table()
@@ -117,7 +117,7 @@ import Testing
         for index in 0..<512 as Range<UInt64> {
             memory[levels[2] + index * 8] = 0x5067
             memory[levels[1] + index * 8] = levels[2] | 0x67
-            memory[levels[0] + index * 8] = levels[1] | 0x67
+            if index < 16 { memory[levels[0] + index * 8] = levels[1] | 0x67 }
         }
         for index in 0..<200 as Range<UInt64> { memory[root + index * 8] = levels[0] | 0x67 }
         let whole = list(memory, root, format)
@@ -130,12 +130,12 @@ import Testing
         let found = changes(whole, other)
         #expect(found.count == 1)
         #expect(found.first?.va == GVA(199 << 39))
-        #expect(found.first?.size == 1 << 39)
+        #expect(found.first?.size == 16 << 30)
         #expect(found.first?.from?.repeatsPage == true)
         #expect(found.first?.to?.flags.contains(.writable) == false)
         // One page in all of them: too many changes to wait for, and that is said.
         var options = ComparisonOptions()
-        options.stepLimit = 100_000
+        options.stepLimit = 20_000
         memory[levels[2]] = 0x6067
         let changed = list(memory, root, format)
         var count = 0
@@ -255,8 +255,9 @@ import Testing
         let addresses = (0..<2 as Range<UInt64>).flatMap { directory in
             (0..<9 * 512 as Range<UInt64>).map { directory << 30 | $0 << 12 }
         }
+        let looked = Set(addresses)
         var total = 0
-        for round in 0..<60 {
+        for round in 0..<12 {
             let memory = TestMemory(size: 2 << 20)
             let root = randomTables(memory, &generator)
             let before = list(memory, root, format)
@@ -280,19 +281,21 @@ import Testing
             let wanted = pages(otherMemory, otherRoot, addresses)
             let found = changes(before, after)
             total += found.count
+            var mistakes: [String] = []
             var last: UInt64?
             for change in found {
                 let first = change.va.rawValue
                 #expect(last.map { first > $0 } ?? true)
                 last = change.lastVA.rawValue
-                for va in stride(from: first, to: first + change.size, by: 4096) {
+                for va in stride(from: first, to: first + change.size, by: 4096)
+                where looked.contains(va) {
                     let was = expected[va]
                     if let from = change.from {
                         var there = page(from, offset: va - first)
                         if change.isScattered { there = Page(gpa: was?.gpa ?? 0, state: there.state) }
-                        #expect(was == there, "VA \(GVA(va).hex)")
-                    } else {
-                        #expect(was == nil)
+                        if was != there { mistakes.append("not so before: \(GVA(va).hex)") }
+                    } else if was != nil {
+                        mistakes.append("mapped before: \(GVA(va).hex)")
                     }
                     guard let to = change.to else {
                         expected[va] = nil
@@ -300,13 +303,16 @@ import Testing
                     }
                     var new = page(to, offset: va - first)
                     if change.isScattered { new = Page(gpa: was?.gpa ?? 0, state: new.state) }
-                    #expect(was != new, "no change at \(GVA(va).hex)")
+                    if was == new { mistakes.append("no change: \(GVA(va).hex)") }
                     expected[va] = new
                 }
             }
-            #expect(expected == wanted, "round \(round)")
-            if expected != wanted { break }
+            #expect(mistakes.isEmpty)
+            // Not the dictionaries themselves: they are long.
+            let wrong = addresses.filter { expected[$0] != wanted[$0] }
+            #expect(wrong.isEmpty, "round \(round)")
+            if !wrong.isEmpty { break }
         }
-        #expect(total > 1000)
+        #expect(total > 200)
     }
 }

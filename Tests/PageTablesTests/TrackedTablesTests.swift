@@ -62,7 +62,7 @@ import Testing
         #expect(both.map { $0.to?.flags.contains(.writable) } == [true, false])
         memory[upper + 8] = 0
         memory[upper + 16] = 0
-        #expect(try update(tables, [upper]).map(\.size) == [0x2000, 0x2000])
+        #expect(try update(tables, [upper]).map(\.size) == [0x1000, 0x1000, 0x1000, 0x1000])
         #expect(tables.tableCount == 2)
         memory[leaves] = 0
         #expect(try update(tables, [leaves]).isEmpty)

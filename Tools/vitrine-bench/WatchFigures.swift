@@ -2,6 +2,7 @@
 
 import Glibc
 import GuestImages
+import GuestMemory
 import SystemCalls
 import Targets
 
