@@ -123,7 +123,9 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
-        tool("vitrine-bench", ["SystemCalls", "GuestMemory", "JSON", "Targets", "GuestImages"]),
+        tool(
+            "vitrine-bench",
+            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
 
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
@@ -152,7 +154,10 @@ let package = Package(
         tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
         tests(
             "Oracle",
-            ["Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Inspection", "GuestImages"]),
+            [
+                "Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Layouts", "Inspection",
+                "GuestImages",
+            ]),
         tests(
             "EndToEnd",
             [
