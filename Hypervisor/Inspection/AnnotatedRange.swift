@@ -68,7 +68,7 @@ struct RangeAnnotator {
     }
 
     /// The region's name, and how many bytes from `va` on lie in it (or before the next one).
-    private mutating func region(at va: GVA) -> (String?, UInt64) {
+    mutating func region(at va: GVA) -> (String?, UInt64) {
         guard let layout else { return (nil, .max) }
         if let region, region.contains(va) { return (region.name, bytes(from: va, to: region.last)) }
         if let found = layout.region(of: va) {
@@ -81,7 +81,8 @@ struct RangeAnnotator {
 
     private func bytes(from va: GVA, to last: GVA) -> UInt64 { max(1, (last &- va) &+ 1) }
 
-    private mutating func backing(at gpa: GPA) -> (Backing, GPA) {
+    /// What is behind an address, and up to where.
+    mutating func backing(at gpa: GPA) -> (Backing, GPA) {
         if let backing, backing.first <= gpa, gpa <= backing.last { return (backing.kind, backing.last) }
         let (kind, last) = slots.backing(of: gpa)
         backing = (kind, gpa, last)

@@ -8,6 +8,9 @@ struct TextBuffer {
     private(set) var bytes: [UInt8] = []
     private var lineStart = 0
 
+    /// How many bytes the line has so far.
+    var column: Int { bytes.count - lineStart }
+
     /// Hands over what is there and goes on empty.
     mutating func take() -> [UInt8] {
         defer {

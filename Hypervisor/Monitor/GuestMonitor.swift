@@ -22,6 +22,7 @@ public final class GuestMonitor {
     let server: QMPServer
     let console: ConsoleHub
     let exec: ExecChannel
+    let tableWatch = TableWatch()
     let face: QMPFace
     /// When the guest was started, seconds since 1970.
     let started: UInt64
@@ -93,6 +94,7 @@ public final class GuestMonitor {
         defer { terminal?.restore() }
         while exitStatus == nil { turn() }
         for answer in exec.reset("the guest has ended") { reply(answer) }
+        tableWatch.end()
         console.finish()
         server.drain(milliseconds: 100)
         machine.terminate()
@@ -141,6 +143,7 @@ public final class GuestMonitor {
             try self.run(name, arguments, connection)
         }
         for answer in exec.pump() { reply(answer) }
+        tableWatch.tell(server)
         server.flush()
     }
 

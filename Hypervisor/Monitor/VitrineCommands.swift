@@ -74,6 +74,11 @@ extension QMPCommand {
                     throw .generic(error.description)
                 }
             },
+            QMPCommand(name: "x-vitrine-watch-tables") { (monitor, arguments, connection) throws(QMPError) in
+                let vcpu = try arguments.optionalInt("vcpu", in: 0..<monitor.options.machine.vcpus)
+                try arguments.end()
+                return try monitor.watchTables(vcpu: vcpu, connection)
+            },
             QMPCommand(name: "x-vitrine-exec") { (monitor, arguments, connection) throws(QMPError) in
                 let command = try arguments.text("command-line")
                 let timeout = try arguments.seconds("timeout", default: 10)

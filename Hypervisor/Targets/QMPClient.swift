@@ -67,6 +67,9 @@ public final class QMPClient: Sendable {
         do throws(Errno) { return try UnixSocket.peer(of: socket) } catch { throw .call(error) }
     }
 
+    /// What to wait on for events, besides others: readable when `nextEvent` has something new to look at.
+    public var descriptor: Int32 { socket.rawValue }
+
     /// Runs a command and waits for its answer.
     @discardableResult
     public func execute(

@@ -43,12 +43,13 @@ struct Benchmarks {
         if wants("ports") { ports() }
         if wants("guest") { guest() }
         if wants("walk") { rows += WalkFigures(floorProgram: floorProgram, rounds: repetitions / 5).measure() }
+        if wants("watch") { rows += watchFigures(vitrine: vitrine, quick: repetitions < 21) }
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }
 
     /// The groups of figures, in the order they are measured.
-    static let groups = ["start", "ports", "guest", "walk"]
+    static let groups = ["start", "ports", "guest", "walk", "watch"]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
 

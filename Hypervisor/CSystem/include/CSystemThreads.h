@@ -14,4 +14,12 @@ long csystem_install_kick(void);
 long csystem_block_signals_but_kick(void);
 /// pthread_setname_np(3) of the calling thread; at most 15 bytes.
 void csystem_name_thread(const char *name);
+/// perf_event_open(2) for a thread: a record whenever it begins or ceases to run, nothing else. Readable at once.
+long csystem_open_switches(int32_t thread);
+/// Maps the records of that descriptor into `area`.
+long csystem_map_switches(int fd, void **area);
+/// Undoes that.
+void csystem_unmap_switches(void *area);
+/// Takes all records; 0 if there were none. `running`: whether the thread wants to run after the last one.
+int csystem_take_switches(void *area, int *running);
 #endif
