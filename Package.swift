@@ -95,13 +95,18 @@ let package = Package(
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores",
                 "SecondStage",
             ]),
-        module(
-            "Inspection",
-            [
+        .target(
+            name: "Inspection",
+            dependencies: [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "Options", "PageTables",
-                "SecondStage",
-                "Targets",
-            ]),
+                "SecondStage", "Targets",
+            ],
+            path: "Hypervisor/Inspection",
+            // The page of --format html: in the executable, which needs no file beside it.
+            resources: [
+                "page.html", "page.css", "data.js", "axis.js", "view.js", "panels.js", "controls.js", "selftest.js",
+            ].map { .embedInCode("Page/\($0)") },
+            swiftSettings: strict),
 
         // Guest images: compiled by a build plugin, found at run time by name.
         .plugin(name: "BuildGuestImages", capability: .buildTool(), path: "Images/BuildGuestImages"),

@@ -30,10 +30,11 @@ final class PagesText: PagesPrinter {
     private let subject: Subject
     private let view: PagesView
     private let output: ReportOutput
-    private var buffer = TextBuffer()
+    private var buffer: TextBuffer
     private var lines = 0
 
-    init(_ subject: Subject, view: PagesView, output: ReportOutput) {
+    init(_ subject: Subject, view: PagesView, isColoured: Bool, output: ReportOutput) {
+        buffer = TextBuffer(isColoured: isColoured)
         self.subject = subject
         self.view = view
         self.output = output
@@ -46,7 +47,8 @@ final class PagesText: PagesPrinter {
     }
 
     func begin() {
-        buffer.line(subject.heading)
+        buffer.line(subject.heading, .heading)
+        buffer.begin(.heading)
         switch view {
         case .ranges:
             buffer.add("virtual addresses")
@@ -62,11 +64,16 @@ final class PagesText: PagesPrinter {
         case .tables:
             buffer.add("table             level    first virtual address present      leaves  references  slot")
         }
+        buffer.end()
         endLine()
         lines = 0
     }
 
+    /// What has no memory behind it is faint.
+    private func faint(_ kind: Backing) -> TextStyle? { kind == .unbacked || kind == .absent ? .faint : nil }
+
     func range(_ range: AnnotatedRange) {
+        buffer.begin(faint(range.kind))
         buffer.hex(range.va.rawValue, digits: 16)
         buffer.add("-")
         buffer.hex((range.va &+ (range.size &- 1)).rawValue, digits: 16)
@@ -74,9 +81,9 @@ final class PagesText: PagesPrinter {
         buffer.right(pageName(range.pageSize), to: 49)
         buffer.right(range.kind == .absent ? "-" : range.gpa.hex, to: 65)
         buffer.tab(to: 67)
-        buffer.add(range.flags.columns)
+        buffer.flags(range.flags)
         buffer.tab(to: 75)
-        buffer.add(range.kind.rawValue)
+        buffer.add(range.kind.rawValue, faint(range.kind))
         annotations(of: range, from: 84)
         endLine()
     }
@@ -114,9 +121,9 @@ final class PagesText: PagesPrinter {
             buffer.tab(to: 24)
             buffer.hex(entry.target.rawValue)
             buffer.tab(to: 40)
-            buffer.add(entry.flags.columns)
+            buffer.flags(entry.flags)
             buffer.tab(to: 48)
-            buffer.add(range.kind.rawValue)
+            buffer.add(range.kind.rawValue, faint(range.kind))
         }
         buffer.tab(to: 57)
         buffer.add(String(entry.entry.level))
@@ -142,9 +149,9 @@ final class PagesText: PagesPrinter {
             buffer.tab(to: 43)
             buffer.hex(entry.target.rawValue)
             buffer.tab(to: 59)
-            buffer.add(entry.flags.columns)
+            buffer.flags(entry.flags)
             buffer.tab(to: 67)
-            buffer.add(range.kind.rawValue)
+            buffer.add(range.kind.rawValue, faint(range.kind))
             annotations(of: range, from: 76)
         } else {
             buffer.add("table")
@@ -191,6 +198,21 @@ final class PagesText: PagesPrinter {
         let more = max(0, findings.count - 20) + summary.findingsDropped
         if more > 0 { buffer.line("and \(counted(more, "more finding"))") }
         output.add(buffer.take())
+    }
+}
+
+extension TextBuffer {
+    /// Appends flags in seven columns: writable and executable at once stands out, and what ring 3 may use. Ends the
+    /// style that was on.
+    mutating func flags(_ flags: PageFlags) {
+        guard isColoured else {
+            add(flags.columns)
+            return
+        }
+        end()
+        add(
+            flags.columns,
+            flags.isSuperset(of: [.writable, .executable]) ? .bad : flags.contains(.user) ? .user : nil)
     }
 }
 

@@ -18,7 +18,7 @@ extension InspectionVerbs {
             OptionDescription("layout", "NAME", "the rules of this layout, if not of the guest's own"),
             OptionDescription("vcpu", "N", "the tables that this vCPU uses, 0 if not given"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine audit a", "every rule of the guest's layout"),
             ("vitrine audit a --layout osv --json", "the rules of osv, for a program"),
@@ -37,8 +37,9 @@ extension InspectionVerbs {
             let subject = try subject(arguments, target: target)
             let report = Audit.osv(TargetGuest(target, subject: subject, vcpu: vcpu))
             switch form {
-            case .text: try output.write(report.text)
+            case .text: try output.write(report.text(isColoured: output.isColoured))
             case .json: try output.write(bytes: report.json)
+            case .csv: try output.write(bytes: report.csv)
             }
             return report.passed ? .success : .fault
         })
