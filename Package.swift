@@ -154,7 +154,9 @@ let package = Package(
             ]),
         tests(
             "Targets", ["Addresses", "SystemCalls", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Targets"]),
-        tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
+        tests(
+            "Inspection",
+            ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "SecondStage", "Targets", "Inspection"]),
         tests(
             "Oracle", ["Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "GuestImages"]),
         tests(

@@ -18,7 +18,8 @@ final class Progress: Sendable {
         let isDumb = getenv("TERM").map { String(cString: $0) == "dumb" } ?? false
         guard isatty(STDERR_FILENO) == 1, !isDumb else { return nil }
         let start = monotonicNanoseconds()
-        let name = String(what.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.prefix(60).map(Character.init))
+        let printable = what.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }
+        let name = String(printable.prefix(60).map(Character.init))
         let thread = try? HostThread(name: "progress", stackSize: 64 << 10) { [self] in
             repeat { usleep(100_000) } while tick(name, seconds: (monotonicNanoseconds() - start) / 1_000_000_000)
         }

@@ -72,7 +72,9 @@ public struct Drawing {
             notes.append("host memory is in \(counted(backing.runs.count, "piece")), too many for a fourth row")
         } else {
             host = backing.runs.sorted { $0.gpa < $1.gpa }
-            if !backing.seesFrames { notes.append("frame numbers are hidden: run as root to see host physical addresses") }
+            if !backing.seesFrames {
+                notes.append("frame numbers are hidden: run as root to see host physical addresses")
+            }
         }
     }
 

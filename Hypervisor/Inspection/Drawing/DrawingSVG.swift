@@ -100,7 +100,7 @@ private struct DrawingSVG {
     }
 
     mutating func document() -> [UInt8] {
-        var y = 78.0
+        var y = 96.0
         let bars = virtualRow(at: y)
         y += DrawingSVG.barHeight
         if bars.isEmpty { text("nothing is mapped", x: DrawingSVG.left, y: y - 7, style: "mu") }
@@ -144,7 +144,7 @@ private struct DrawingSVG {
 
     /// Colours of both themes; the same as Page/page.css.
     private static let style = """
-        .bg{fill:#fff}text{fill:#1b2230}.mu{fill:#636e80}.box{fill:#e9edf3;stroke:#b9c3d1}.ro{fill:#86a3cc}\
+        .bg{fill:#fff}text{fill:#1b2230}.h{font-weight:600}.mu{fill:#636e80}.box{fill:#e9edf3;stroke:#b9c3d1}.ro{fill:#86a3cc}\
         .rw{fill:#3d9a8b}.rx{fill:#dd9a26}.wx{fill:#d33b3b}.no{fill:#a3a9b3}.na{fill:none;stroke:#a3a9b3;stroke-dasharray:2}\
         .us{fill:#7a4fd6}.ub{opacity:.4}.w{opacity:.2}.l{fill:none;opacity:.3;stroke-width:1}.l.ro{stroke:#86a3cc}\
         .l.rw{stroke:#3d9a8b}.l.rx{stroke:#dd9a26}.l.wx{stroke:#d33b3b}.l.no{stroke:#a3a9b3}.s{fill:#8894a8;opacity:.22}\
@@ -165,9 +165,11 @@ private struct DrawingSVG {
     /// Text in the middle of a stretch, cut to fit; nothing if hardly a letter would.
     private mutating func label(_ lines: [String], from: Double, to: Double, y: Double) {
         let room = Int((to - from - 4) / 6.4)
-        guard room >= 3 else { return }
+        guard room >= 4 else { return }
         for (index, line) in lines.enumerated() {
             guard index == 0 || line.count <= room else { continue }
+            // An address that is cut misleads.
+            guard line.count <= room || !line.hasPrefix("0x") else { continue }
             let shown = line.count <= room ? line : String(line.prefix(room - 1)) + "…"
             text(
                 shown, x: (from + to) / 2, y: y + 14 * Double(index), style: index == 0 ? "" : "mu", anchor: "middle",
@@ -226,11 +228,18 @@ private struct DrawingSVG {
 
     private mutating func virtualRow(at y: Double) -> [Bar] {
         text("guest VA", x: 20, y: y + 15, style: "h")
+        // One name for neighbouring clusters of a region.
+        var names: [(name: String, isRegion: Bool, first: UInt64, from: Double, to: Double)] = []
         for (cluster, from, to) in va.clusters {
-            let address = GVA(cluster.first << 12)
-            let name = drawing.subject.layout?.region(of: address)?.name
-            label(
-                [name ?? roundSize(cluster.pages << 12), address.hex], from: x(from) - 12, to: x(to) + 12, y: y - 18)
+            let region = drawing.subject.layout?.region(of: GVA(cluster.first << 12))?.name
+            if let region, let last = names.last, last.isRegion, last.name == region {
+                names[names.count - 1].to = x(to)
+            } else {
+                names.append((region ?? roundSize(cluster.pages << 12), region != nil, cluster.first, x(from), x(to)))
+            }
+        }
+        for (name, _, first, from, to) in names {
+            label([name, GVA(first << 12).hex], from: from - 6, to: to + 6, y: y - 18)
         }
         breaks(va, at: y, height: DrawingSVG.barHeight)
         let bars = bars()
@@ -364,8 +373,12 @@ private struct DrawingSVG {
             body += "height=\"\(n(DrawingSVG.barHeight))\"><title>HPA \(HPA(stretch.first << 12).hex), "
             body += "\(roundSize(stretch.pages << 12))</title></rect>\n"
         }
-        for (cluster, from, to) in hpa.clusters {
-            label([HPA(cluster.first << 12).hex], from: x(from), to: x(to), y: y + DrawingSVG.barHeight + 14)
+        var free = DrawingSVG.left
+        for (cluster, from, _) in hpa.clusters where x(from) >= free {
+            let address = HPA(cluster.first << 12).hex
+            free = x(from) + 6.4 * Double(address.count + 2)
+            guard free < DrawingSVG.left + DrawingSVG.width + 20 else { break }
+            text(address, x: x(from), y: y + DrawingSVG.barHeight + 14, style: "mu", size: 10.5)
         }
     }
 
@@ -386,7 +399,7 @@ private struct DrawingSVG {
         body += swatch("rw ub")
         text("no RAM behind it", x: left + 19, y: y, style: "mu")
         left += 140
-        text("⫽ a gap, not to scale", x: left, y: y, style: "mu")
+        text("// a gap, not to scale", x: left, y: y, style: "mu")
         var notes = drawing.notes
         if merged > 0 { notes.insert("\(counted(merged, "range")) narrower than a pixel drawn together", at: 0) }
         if !notes.isEmpty { text(notes.joined(separator: "; "), x: DrawingSVG.left, y: y + 20, style: "mu") }

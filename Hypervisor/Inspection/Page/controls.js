@@ -273,7 +273,7 @@ function setTheme(name) {
 }
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 $("scroll").addEventListener("scroll", showRows);
-new ResizeObserver(() => { if ($("stage").clientWidth !== width) { placeRows(); draw(); } else showRows(); }).observe(document.body);
+new ResizeObserver(() => { if ($("stage").clientWidth !== width) { placeRows(); draw(); } else { over.style.top = map.offsetTop + "px"; showRows(); } }).observe(document.body);
 
 // MARK: First
 
@@ -288,5 +288,13 @@ showLegend();
 $("head").append(...["virtual addresses", "size", "page", "physical", "flags", "kind", "region"].map((word) => element("span", {}, word)));
 placeRows();
 draw();
+write();
 showDetail();
 const openedAfter = performance.now();
+/// What is behind `#` is searched for: a link can name an address.
+function followHash() {
+  const text = decodeURIComponent(location.hash.slice(1));
+  if (text && text !== "selftest") search(text);
+}
+try { followHash(); } catch { /* a malformed escape: nothing to go to */ }
+addEventListener("hashchange", () => { try { followHash(); } catch { /* the same */ } });

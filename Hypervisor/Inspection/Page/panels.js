@@ -47,7 +47,7 @@ function showLegend() {
   item(palette.rw, "nothing behind it", "opacity:.42");
   if (runs.kind.some((kind) => (kind & 3) === 3)) item("transparent", "not present, but means something", `border:1px dashed ${palette.muted}`);
   if (repeats.length) item(`repeating-linear-gradient(135deg,${palette.muted} 0 1px,transparent 1px 4px)`, "a table that is there again");
-  items.push(element("span", {}, element("b", {}, "⫽"), state.scale === "true" ? " what is no address" : " a gap drawn shorter than it is"));
+  items.push(element("span", {}, element("b", {}, "//"), state.scale === "true" ? " what is no address" : " a gap drawn shorter than it is"));
   if (state.scale === "folded") items.push(element("span", {}, "within a cluster ranges are to scale; clusters by the logarithm of what is mapped"));
   $("legend").replaceChildren(...items);
 }

@@ -43,10 +43,12 @@ function selfTest() {
     key("n");
     check("n pins the first range", state.pinned && state.pinned.run === 0);
     draw();
+    write();
     check("the way is shown", $("detail").textContent.includes(raw.format.levels[raw.format.levels.length - 1].name));
     const last = runs.count - 1;
     check("an address is found", search(hex(runs.va[last], 16)) && state.pinned.run === last && state.pinned.offset === 16);
     draw();
+    write();
     check("the table follows", shownCount() < runs.count || runs.count === 1);
     check("the range is in the table", $("rows").textContent.includes(hex16(runs.va[last])));
     if (regions.length && regionOf(0)) {
@@ -60,6 +62,8 @@ function selfTest() {
     const boxes = [...document.querySelectorAll("#f-size .chip input")];
     boxes[0].click();
     draw();
+    write();
+    write();
     const expected = runs.shift.reduce((count, shift) => count + (shift === shifts[0] ? 1 : 0), 0);
     check("a filter leaves some", shownCount() === expected);
     $("f-clear").click();

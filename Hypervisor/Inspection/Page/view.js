@@ -4,23 +4,23 @@ const map = document.getElementById("map"), over = document.getElementById("over
 const $ = (id) => document.getElementById(id);
 const state = { colour: "access", scale: "folded", follow: true, row: 0, hover: null, pinned: null, drawn: null };
 
-/// Everything there is in each row, as [first page, end].
-const stretches = {
-  va: union([
-    ...Array.from({ length: runs.count }, (_, i) => [runs.va[i], runs.va[i] + runs.pages[i]]),
-    ...repeats.map((item) => [item.va, item.va + item.pages])]),
-  gpa: union([
-    ...slots.map((slot) => [slot.gpa, slot.gpa + slot.pages]),
-    ...Array.from({ length: runs.count }, (_, i) => i).filter((i) => (runs.kind[i] & 3) === 1 || (runs.kind[i] & 3) === 2)
-      .map((i) => [runs.gpa[i], runs.gpa[i] + physicalPages(i)])]),
-  hva: union(slots.filter((slot) => slot.hva !== null).map((slot) => [slot.hva, slot.hva + slot.pages])),
-  hpa: host ? union(Array.from({ length: host.count }, (_, i) => i).filter((i) => host.hpa[i] >= 0)
-    .map((i) => [host.hpa[i], host.hpa[i] + host.pages[i]])) : [],
-};
+/// Pieces [first page, end], joined where they touch: of those of `count` things that are wanted.
+function pieces(count, isWanted, first, pages, others = []) {
+  const all = others;
+  for (let i = 0; i < count; i++) if (isWanted(i)) all.push([first(i), first(i) + pages(i)]);
+  return union(all);
+}
+const slotPieces = (key) => slots.filter((slot) => slot[key] !== null).map((slot) => [slot[key], slot[key] + slot.pages]);
+const isBeside = (i) => (runs.kind[i] & 3) === 1 || (runs.kind[i] & 3) === 2;
 /// Physical pages beside the slots: devices, and what is mapped with nothing behind it.
-const beside = union(Array.from({ length: runs.count }, (_, i) => i)
-  .filter((i) => (runs.kind[i] & 3) === 1 || (runs.kind[i] & 3) === 2)
-  .map((i) => [runs.gpa[i], runs.gpa[i] + physicalPages(i)]));
+const beside = pieces(runs.count, isBeside, (i) => runs.gpa[i], physicalPages);
+/// Everything there is in each row.
+const stretches = {
+  va: pieces(runs.count, () => true, (i) => runs.va[i], (i) => runs.pages[i], repeats.map((item) => [item.va, item.va + item.pages])),
+  gpa: union([...slotPieces("gpa"), ...beside.map((piece) => [...piece])]),
+  hva: union(slotPieces("hva")),
+  hpa: host ? pieces(host.count, (i) => host.hpa[i] >= 0, (i) => host.hpa[i], (i) => host.pages[i]) : [],
+};
 
 const rows = [
   { key: "va", name: "guest VA", from: 0, to: 1 }, { key: "gpa", name: "guest PA", from: 0, to: 1 },
@@ -81,6 +81,7 @@ function placeRows() {
     canvas.style.width = width + "px";
     canvas.style.height = height + "px";
   }
+  over.style.top = map.offsetTop + "px";
 }
 const inner = () => width - LEFT - RIGHT;
 const toX = (row, u) => LEFT + ((u - row.from) / (row.to - row.from)) * inner();
@@ -162,6 +163,10 @@ function show(index, from, to) {
   row.from = from;
   row.to = from + span;
   if (state.follow) for (let i = index; i + 1 < rows.length; i++) followFrom(i);
+  // While it moves a picture has fewer lines; all of them when it has come to rest.
+  limit = QUICK_LINES;
+  clearTimeout(settling);
+  settling = setTimeout(() => { limit = LINES; redraw(); }, 160);
   redraw();
 }
 function followFrom(index) {
@@ -253,6 +258,15 @@ function draw() {
   rows.forEach((row, i) => title(c, row, i));
   state.drawn = drawn;
   drawOver();
+  // What is written follows the picture, but does not hold it up.
+  if (!isWritingDue) {
+    isWritingDue = true;
+    setTimeout(write, 80);
+  }
+}
+let isWritingDue = false;
+function write() {
+  isWritingDue = false;
   showStatus();
   showRows();
 }
@@ -343,7 +357,7 @@ function pixels(row, from, to, count, first = 0) {
   return { wide, classes, begins, user, backed, faded };
 }
 
-/// Draws what `pixels` found as bars.
+/// Draws what `pixels` found as bars. Where a pixel has several classes they lie on one another, each as high as its share.
 function bars(c, found, y, high) {
   const sums = new Int32Array(found.classes);
   let users = 0, backed = 0, faded = 0;
@@ -360,14 +374,32 @@ function bars(c, found, y, high) {
     start = end;
   };
   for (let x = 0; x < found.wide; x++) {
-    let top = -1;
+    let top = -1, kinds = 0, total = 0;
     for (let k = 0; k < found.classes; k++) {
       sums[k] += found.begins[x * found.classes + k];
-      if (sums[k] > 0) top = k;
+      if (sums[k] > 0) { top = k; kinds++; total += sums[k]; }
     }
     users += found.user[x];
     backed += found.backed[x];
     faded += found.faded[x];
+    if (kinds > 1) {
+      flush(x);
+      key = -1;
+      start = x + 1;
+      c.globalAlpha = backed > 0 ? 1 : 0.42;
+      let at = y + high;
+      // From the bottom up; the last one, which matters most, keeps two pixels at least.
+      for (let k = 0; k < found.classes; k++) {
+        if (sums[k] <= 0) continue;
+        const part = k === top ? at - y : Math.min(at - y - 2, (sums[k] / total) * high);
+        c.fillStyle = classColours[k];
+        c.fillRect(LEFT + x, at - part, 1, part);
+        at -= part;
+      }
+      c.globalAlpha = 1;
+      if (users > 0) { c.fillStyle = palette.user; c.fillRect(LEFT + x, y, 1, Math.min(4, high / 4)); }
+      continue;
+    }
     const now = top >= 0 ? top | (users > 0 ? 32 : 0) | (backed > 0 ? 64 : 0) : faded > 0 ? 31 : -1;
     if (now !== key) { flush(x); key = now; }
   }
@@ -401,26 +433,40 @@ function virtualRow(c) {
     if (b < LEFT || a > width) continue;
     hatch(c, a, row.top, Math.max(1.5, b - a), row.height, palette.muted);
   }
-  // Names above, in clusters while those are seen, else the ranges' own addresses.
-  let last = -Infinity;
+  // Names above: one for neighbouring clusters of a region while several are seen, else the ranges' own addresses.
   const labelled = [];
   for (const [from, to] of raw.clusters.va) {
-    const a = toX(row, row.axis.toU(from)), b = toX(row, row.axis.toU(to - 0.001));
+    const a = Math.max(LEFT, toX(row, row.axis.toU(from))), b = Math.min(width - RIGHT, toX(row, row.axis.toU(to - 0.001)));
     if (b < LEFT || a > width - RIGHT) continue;
-    labelled.push([from, to, Math.max(a, LEFT), Math.min(b, width - RIGHT)]);
+    const name = clusterName(from, to), last = labelled[labelled.length - 1];
+    if (last && last.name === name && regionNames.has(name)) { last.b = b; last.count++; } else labelled.push({ from, name, a, b, count: 1 });
   }
   if (labelled.length > 1 || row.to - row.from > 0.5) {
-    labelled.forEach(([from, to, a, b], i) => {
-      const next = labelled[i + 1], before = labelled[i - 1];
-      const room = Math.max(b - a, Math.min((next ? next[2] : width - RIGHT) - b, a - (before ? before[3] : LEFT)) + (b - a)) - 4;
-      const name = clusterName(from, to);
-      if (text(c, name, (a + b) / 2, row.top - 20, room, palette.text, NAME)) {
-        if (room > 122) text(c, hex(from), (a + b) / 2, row.top - 6, room, palette.muted, ADDRESS);
-        else if (room > 78) text(c, shortHex(from), (a + b) / 2, row.top - 6, room, palette.muted, ADDRESS);
+    let free = LEFT;
+    labelled.forEach((item, i) => {
+      const { from, name, a, b } = item, next = labelled[i + 1];
+      // A name may reach into the gaps beside its clusters, never into another name.
+      const middle = (a + b) / 2, end = next ? (b + next.a) / 2 : width - RIGHT;
+      const room = 2 * Math.min(middle - free, end - middle) - 5;
+      if (text(c, name, middle, row.top - 20, room, palette.text, NAME)) {
+        if (room > 122) text(c, hex(from), middle, row.top - 6, room, palette.muted, ADDRESS);
+        else if (room > 72) text(c, shortHex(from), middle, row.top - 6, room, palette.muted, ADDRESS);
+      }
+      free = end;
+      if (item.count > 1) {
+        c.strokeStyle = palette.boxline;
+        c.lineWidth = 1;
+        c.beginPath();
+        c.moveTo(a + 0.5, row.top - 1);
+        c.lineTo(a + 0.5, row.top - 3.5);
+        c.lineTo(b - 0.5, row.top - 3.5);
+        c.lineTo(b - 0.5, row.top - 1);
+        c.stroke();
       }
     });
     return;
   }
+  let last = -Infinity;
   for (let i = first; i < end; i++) {
     const a = Math.max(LEFT, toX(row, place.va.from[i])), b = Math.min(width - RIGHT, toX(row, place.va.to[i]));
     if (b - a < 128 || a < last) continue;
@@ -430,6 +476,7 @@ function virtualRow(c) {
     last = b;
   }
 }
+const regionNames = new Set(regions.map((region) => region.name));
 /// 0xffff_8000…: the digits that tell areas apart.
 const shortHex = (number) => { const digits = hex(number); return digits.length > 12 ? digits.slice(0, 9) + "…" : digits; };
 function clusterName(from, to) {
@@ -470,6 +517,11 @@ function box(c, row, first, pages, lines, isFaint) {
   c.setLineDash([]);
   c.globalAlpha = 1;
   const from = Math.max(a, LEFT), to = Math.min(b, width - RIGHT);
+  // What is cut by the edge says where the view begins and ends.
+  if (a < LEFT - 1 || b > width - RIGHT + 1) {
+    const pageAt = (x) => Math.min(first + pages - 1, Math.max(first, Math.floor(row.axis.toPage(toPlace(row, x)))));
+    lines[1] = `${hex(pageAt(from))} … ${hex(pageAt(to), 4095)}`;
+  }
   const y = row.key === "gpa" ? row.top + 25 : row.top + 19;
   if (text(c, lines[0], (from + to) / 2, y, to - from - 6, palette.text, NAME) && to - from > 70) {
     text(c, lines[1], (from + to) / 2, y + 14, to - from - 6, palette.muted, ADDRESS);
@@ -543,7 +595,9 @@ function ribbon(c, a, b, p, q, y0, y1) {
   c.bezierCurveTo(q, m, b, m, b, y0);
   c.closePath();
 }
-const LINES = 5000;
+/// Connections at most: fewer while something moves.
+const LINES = 5000, QUICK_LINES = 1000;
+let limit = LINES, settling = 0;
 let seen = new Uint8Array(0);
 /// Draws what leads from one row to the next. What begins and ends at the same pixels is one line; of more lines than can
 /// be told apart every nth is drawn.
@@ -586,7 +640,7 @@ function wires(c, upper, lower, count, from, to, colourOf, classCount, colours) 
       }
     }
     if (thin[k].length) {
-      const step = Math.max(1, Math.ceil(lines / LINES));
+      const step = Math.max(1, Math.ceil(lines / limit));
       c.globalAlpha = lines > 1500 ? 0.16 : lines > 300 ? 0.28 : 0.5;
       c.lineWidth = 1;
       c.beginPath();
@@ -598,7 +652,7 @@ function wires(c, upper, lower, count, from, to, colourOf, classCount, colours) 
     }
   }
   c.globalAlpha = 1;
-  return { ranges, lines: Math.min(lines, LINES) };
+  return { ranges, lines: Math.min(lines, limit) };
 }
 function virtualWires(c) {
   const colourOf = (i) => (passes[i] && (runs.kind[i] & 3) !== 3 ? classOf[i] : -1);
