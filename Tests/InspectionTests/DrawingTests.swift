@@ -130,7 +130,7 @@ func scatteredTables(ranges: Int) throws -> Subject {
         }
         // Each range says what it is when it is pointed at.
         let text = try XMLElements.of(drawing(image.subject).svg()).text
-        #expect(text.contains("0x200000-0x7fffff, 6M, 2M pages, urwx-ad, ram, Core, → 0x200000"))
+        #expect(text.contains("0x200000-0x5fffff, 4M, 2M pages, urwx-ad, ram, Core, → 0x200000"))
     }
 
     @Test func tablesOfNothing() throws {

@@ -44,7 +44,7 @@ function showLegend() {
     for (const shift of shifts) item(sizeColour(shift), shiftName(shift) + " pages");
   }
   item(palette.user, "user", "height:5px;vertical-align:3px");
-  item(palette.rw, "nothing behind it", "opacity:.42");
+  item(state.colour === "access" ? palette.rw : sizeColour(21), "nothing behind it", "opacity:.42");
   if (runs.kind.some((kind) => (kind & 3) === 3)) item("transparent", "not present, but means something", `border:1px dashed ${palette.muted}`);
   if (repeats.length) item(`repeating-linear-gradient(135deg,${palette.muted} 0 1px,transparent 1px 4px)`, "a table that is there again");
   items.push(element("span", {}, element("b", {}, "//"), state.scale === "true" ? " what is no address" : " a gap drawn shorter than it is"));

@@ -306,6 +306,12 @@ const NAME = "600 12px system-ui, sans-serif", ADDRESS = "11px ui-monospace, 'De
 
 /// Gaps that are drawn shorter than they are.
 function folds(c, row) {
+  if (state.scale === "true") {
+    // All addresses, whether something is there or not.
+    c.strokeStyle = palette.line;
+    c.lineWidth = 1;
+    c.strokeRect(Math.floor(toX(row, 0)) + 0.5, row.top + 0.5, Math.min(toX(row, 1) - toX(row, 0), 1e5), row.height - 1);
+  }
   let last = -Infinity;
   for (const [from, to, first, end] of row.axis.folds) {
     if (to < row.from || from > row.to) continue;
@@ -466,7 +472,7 @@ function virtualRow(c) {
     });
     return;
   }
-  let last = -Infinity;
+  let last = -Infinity, named = 0;
   for (let i = first; i < end; i++) {
     const a = Math.max(LEFT, toX(row, place.va.from[i])), b = Math.min(width - RIGHT, toX(row, place.va.to[i]));
     if (b - a < 128 || a < last) continue;
@@ -474,7 +480,12 @@ function virtualRow(c) {
     text(c, regionOf(i) || flagText(runs.flags[i]), (a + b) / 2, row.top - 20, b - a, palette.text, NAME);
     text(c, hex(at), (a + b) / 2, row.top - 6, b - a, palette.muted, ADDRESS);
     last = b;
+    named++;
   }
+  if (named) return;
+  // No range is wide enough for a name: where the view begins and ends.
+  text(c, hex(Math.floor(row.axis.toPage(row.from))), LEFT, row.top - 6, 160, palette.muted, ADDRESS, "left");
+  text(c, hex(Math.floor(row.axis.toPage(row.to))), width - RIGHT, row.top - 6, 160, palette.muted, ADDRESS, "right");
 }
 const regionNames = new Set(regions.map((region) => region.name));
 /// 0xffff_8000…: the digits that tell areas apart.
