@@ -33,7 +33,8 @@ public struct Drawing {
     /// For how long the vCPUs stood still for it, in microseconds.
     public var pausedMicroseconds: UInt64?
 
-    /// What a page holds at most, so that its size is bounded: 60 bytes a range, 40 a host range, 22 an entry.
+    /// What a page holds at most, so that its size is bounded: 43 bytes a range, 36 a host range, 22 an
+    /// entry of a table.
     static let rangeLimit = 200_000
     static let linkLimit = 200_000
     static let hostLimit = 120_000

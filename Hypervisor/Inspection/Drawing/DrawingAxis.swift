@@ -44,7 +44,7 @@ struct Cluster {
     /// How wide it is drawn, beside others.
     var weight: Double {
         // log2(1 + pages), whole steps and linear between them.
-        let number = pages &+ 1
+        let number = max(1, pages &+ 1)
         let exponent = 63 - number.leadingZeroBitCount
         let rest = Double(number) / Double(UInt64(1) << UInt64(exponent)) - 1
         return 1 + 0.25 * (Double(exponent) + rest)

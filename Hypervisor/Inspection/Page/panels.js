@@ -115,7 +115,7 @@ function aliasList(focus, gpa) {
   if (focus.nameCount <= 1 && focus.va !== null && focus.va !== undefined) return box;
   box.append(element("dt", { class: "dim" }, `${plural(focus.nameCount, "virtual address").replace("addresss", "addresses")} of this page`));
   for (const va of focus.names) {
-    box.append(element("dd", {}, element("a", { role: "button", tabindex: 0, click: () => pinVirtual(va, focus.offset) }, hex16(va, focus.offset))));
+    box.append(element("dd", {}, element("button", { type: "button", class: "link", click: () => pinVirtual(va, focus.offset) }, hex16(va, focus.offset))));
   }
   if (focus.nameCount > focus.names.length) box.append(element("dd", { class: "dim" }, `and ${grouped(focus.nameCount - focus.names.length)} more`));
   return box;
