@@ -93,12 +93,29 @@ import Testing
 
     /// After a second, on a terminal, and gone at the end.
     @Test func progressOfWhatTakesLong() throws {
-        _ = try bench.vitrine("pause", "a")
-        let result = try onTerminal("exec", "--timeout", "2", "a", "stage")
-        #expect(result.output.contains("\rvitrine exec a: 1 s\u{1b}[K"))
-        #expect(result.output.contains("\r\u{1b}[K"))
-        let piped = try bench.vitrine("exec", "--timeout", "2", "a", "stage")
-        #expect(!piped.errors.contains("1 s") && !piped.output.contains("1 s"))
+        // A monitor that takes connections and never says a word.
+        let socket = path("silent")
+        let silent = Process()
+        silent.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+        silent.arguments = [
+            "-c",
+            "import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(60)",
+            socket,
+        ]
+        try silent.run()
+        defer {
+            silent.terminate()
+            silent.waitUntilExit()
+        }
+        while !FileManager.default.fileExists(atPath: socket) { usleep(10_000) }
+        let result = try onTerminal("pages", "qmp:\(socket)")
+        #expect(result.status == 4)
+        let name = "vitrine pages qmp:\(socket)".prefix(60)
+        #expect(result.output.contains("\r\(name): 1 s\u{1b}[K"), "\(result.output)")
+        // The line is gone before the message comes.
+        #expect(result.output.contains("\r\u{1b}[Kvitrine: "), "\(result.output)")
+        let piped = try bench.vitrine("pages", "qmp:\(socket)")
+        #expect(piped.status == 4 && !piped.errors.contains(" s\u{1b}["))
     }
 
     @Test func guestsAsCSV() throws {

@@ -67,7 +67,7 @@ public struct Columns<Row>: Sendable {
     public func members(of row: Row, into writer: inout JSONWriter) {
         for column in columns {
             let value = column.value(row)
-            if value == .absent { continue }
+            if case .absent = value { continue }
             writer.key(column.name)
             writer.value(value)
         }
