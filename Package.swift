@@ -128,7 +128,9 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
-        tool("vitrine-bench", ["SystemCalls", "JSON", "Targets", "GuestImages"]),
+        tool(
+            "vitrine-bench",
+            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
 
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
@@ -158,7 +160,11 @@ let package = Package(
             "Inspection",
             ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "SecondStage", "Targets", "Inspection"]),
         tests(
-            "Oracle", ["Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "GuestImages"]),
+            "Oracle",
+            [
+                "Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Layouts", "Inspection",
+                "GuestImages",
+            ]),
         tests(
             "EndToEnd",
             [

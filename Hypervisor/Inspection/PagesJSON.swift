@@ -13,8 +13,10 @@ final class PagesJSON: PagesPrinter {
     private let output: ReportOutput
     private var writer = JSONWriter()
     private var repetitions: [RepeatedTable] = []
+    private let explains: Bool
 
-    init(_ subject: Subject, view: PagesView, output: ReportOutput) {
+    init(_ subject: Subject, view: PagesView, output: ReportOutput, explains: Bool = false) {
+        self.explains = explains
         self.subject = subject
         self.view = view
         self.output = output
@@ -27,6 +29,10 @@ final class PagesJSON: PagesPrinter {
     func begin() {
         writer.beginObject()
         subject.members(schema: "vitrine.pages/1", into: &writer)
+        if explains, let linux = subject.linux {
+            writer.key("names")
+            linux.write(into: &writer)
+        }
         switch view {
         case .ranges: writer.key("ranges")
         case .entries, .tree: writer.key("entries")

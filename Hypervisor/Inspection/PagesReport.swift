@@ -43,6 +43,8 @@ public struct PagesOptions: Sendable {
     public var form = ReportForm.text
     /// Whether text has colours.
     public var isColoured = false
+    /// Whether to say how the names of regions were found.
+    public var explains = false
 
     /// Ranges of the whole address space, as text.
     public init() {}
@@ -78,10 +80,12 @@ public struct PagesOptions: Sendable {
         let output = ReportOutput(emit: emit, holds: holdsOutput)
         let printer: any PagesPrinter =
             switch options.form {
-            case .json: PagesJSON(subject, view: options.view, output: output)
+            case .json: PagesJSON(subject, view: options.view, output: output, explains: options.explains)
             case .csv: PagesCSV(view: options.view, output: output)
             case .text:
-                PagesText(subject, view: options.view, isColoured: options.isColoured, output: output)
+                PagesText(
+                    subject, view: options.view, isColoured: options.isColoured, output: output,
+                    explains: options.explains)
             }
         printer.begin()
         let annotator = RangeAnnotator(layout: subject.layout, slots: subject.slots)

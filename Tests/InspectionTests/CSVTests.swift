@@ -184,6 +184,10 @@ func field(_ value: JSON?) -> String {
     @Test func auditLayoutsAndDoctor() throws {
         let audit = Audit.osv(FakeGuest(image, fault: .noGuardPage))
         compare(audit.csv, try JSON.parse(audit.json)["rules"]?.elements ?? [])
+        // Rules about places have a count; the places themselves are not in CSV.
+        let generic = Audit.generic(image.subject, types: .atReset, excusing: false)
+        compare(generic.csv, try JSON.parse(generic.json)["rules"]?.elements ?? [], ignoring: ["examples"])
+        #expect(readCSV(generic.csv).records.contains { $0["count"] != "" })
         let doctor = DoctorReport([DoctorItem("KVM", .missing, "no, \"not\" there\nat all", needed: true)])
         compare(doctor.csv, try JSON.parse(doctor.json)["items"]?.elements ?? [])
         let layouts = try JSON.parse(layoutsJSON(Layout.all))["layouts"]?.elements ?? []

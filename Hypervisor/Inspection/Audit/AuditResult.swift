@@ -27,13 +27,34 @@ public struct AuditResult: Sendable, Equatable {
     /// What it expects.
     public let expected: String
     /// What was found.
-    public let finding: AuditFinding
+    public private(set) var finding: AuditFinding
+    /// How many places the finding is about, where it is about places.
+    public private(set) var count: UInt64 = 0
+    /// The first few of them.
+    public private(set) var examples: [AuditExample] = []
 
     /// A rule that was checked; what `check` throws is a fault.
     init(_ rule: String, expected: String, _ check: () throws -> AuditFinding) {
         self.rule = rule
         self.expected = expected
         do { finding = try check() } catch { finding = .wrong("\(error)") }
+    }
+
+    /// A rule about places, which `check` gathers.
+    init(_ rule: String, expected: String, _ check: (inout AuditExamples) -> AuditFinding) {
+        self.rule = rule
+        self.expected = expected
+        var found = AuditExamples()
+        finding = check(&found)
+        count = found.count
+        examples = found.kept
+    }
+
+    /// The same outcome, which is no fault for a reason.
+    func excused(because reason: String) -> AuditResult {
+        var result = self
+        if case .wrong(let text) = finding { result.finding = .notApplicable("\(reason): \(text)") }
+        return result
     }
 
     /// False if the rule found a fault.
@@ -47,13 +68,16 @@ public struct AuditResult: Sendable, Equatable {
 public struct AuditReport: Sendable {
     /// What the user called the guest.
     public let target: String
-    /// The layout whose rules these are.
-    public let layout: String
+    /// The layout whose rules these are, or nil if none is known.
+    public let layout: String?
+    /// Which rules were checked: `layout`, `generic` or `all`.
+    public let ruleSet: AuditRules
     /// Every rule, in the order checked.
     public let results: [AuditResult]
 
     /// A report.
-    public init(target: String, layout: String, results: [AuditResult]) {
+    public init(target: String, layout: String?, ruleSet: AuditRules = .layout, results: [AuditResult]) {
+        self.ruleSet = ruleSet
         self.target = target
         self.layout = layout
         self.results = results
@@ -81,7 +105,14 @@ public struct AuditReport: Sendable {
             lines[0] = paint(verdict, style) + lines[0].dropFirst(verdict.count)
             return lines
         }
-        var report = [paint("\(target): audit of layout \(layout)", .heading)]
+        let name = layout.map { "layout \($0)" }
+        let about =
+            switch ruleSet {
+            case .layout: name ?? "no layout"
+            case .generic: "the rules for any system" + (name.map { ", \($0)" } ?? "")
+            case .all: (name ?? "no layout") + " and the rules for any system"
+            }
+        var report = [paint("\(target): audit of \(about)", .heading)]
         for result in results {
             switch result.finding {
             case .right(let found): report += lines("ok", .good, "\(result.rule): \(found)")
@@ -122,10 +153,19 @@ public struct AuditReport: Sendable {
             writer.member("schema", "vitrine.audit/1")
             writer.member("target", target)
             writer.member("layout", layout)
+            writer.member("ruleSet", ruleSet.rawValue)
             writer.member("passed", passed)
             writer.key("rules")
             writer.array { writer in
-                for result in results { AuditReport.columns.write(result, into: &writer) }
+                for result in results {
+                    writer.object { writer in
+                        AuditReport.columns.members(of: result, into: &writer)
+                        if result.count > 0 {
+                            writer.key("examples")
+                            writer.array { writer in for example in result.examples { example.write(into: &writer) } }
+                        }
+                    }
+                }
             }
         }
         writer.newline()
@@ -145,5 +185,6 @@ public struct AuditReport: Sendable {
         },
         Column("expected") { .text($0.expected) },
         Column("found") { .text($0.finding.text) },
-        Column("detail") { .text($0.finding.text) })
+        Column("detail") { .text($0.finding.text) },
+        Column("count") { $0.count > 0 ? FieldValue($0.count) : .absent })
 }

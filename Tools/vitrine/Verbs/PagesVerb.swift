@@ -23,6 +23,7 @@ extension InspectionVerbs {
             OptionDescription("filter", "EXPR", "only what meets a condition, as 'user and not wx'; see below"),
             OptionDescription("layout", "NAME", "region names of this layout, not of the guest's own"),
             OptionDescription("consistent", nil, "pause the vCPUs while the tables are read"),
+            OptionDescription("explain", nil, "say first where the names of regions come from"),
         ],
         formats: forms + [.svg, .html],
         examples: [
@@ -35,12 +36,14 @@ extension InspectionVerbs {
             ),
             ("vitrine pages a --consistent --json", "a consistent dump for a program"),
             ("vitrine pages a --format html --output a.html", "a page to look around in with a browser"),
+            ("vitrine pages qmp:/run/vm.sock --explain", "a Linux guest of QEMU, and how its regions were found"),
         ],
         run: { arguments, output in
             var options = PagesOptions()
             let format = try arguments.format(forms + [.svg, .html])
             options.form = ReportForm(rawValue: format.rawValue) ?? .text
             options.isColoured = output.isColoured
+            options.explains = arguments.flag("explain")
             if let text = arguments.value("view") {
                 guard let view = PagesView(rawValue: text) else {
                     throw UsageError(
