@@ -95,13 +95,18 @@ let package = Package(
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Cores",
                 "SecondStage",
             ]),
-        module(
-            "Inspection",
-            [
+        .target(
+            name: "Inspection",
+            dependencies: [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "Layouts", "Options", "PageTables",
-                "SecondStage",
-                "Targets",
-            ]),
+                "SecondStage", "Targets",
+            ],
+            path: "Hypervisor/Inspection",
+            // The page of --format html: in the executable, which needs no file beside it.
+            resources: [
+                "page.html", "page.css", "data.js", "axis.js", "view.js", "panels.js", "controls.js", "selftest.js",
+            ].map { .embedInCode("Page/\($0)") },
+            swiftSettings: strict),
 
         // Guest images: compiled by a build plugin, found at run time by name.
         .plugin(name: "BuildGuestImages", capability: .buildTool(), path: "Images/BuildGuestImages"),
@@ -151,7 +156,9 @@ let package = Package(
             ]),
         tests(
             "Targets", ["Addresses", "SystemCalls", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Targets"]),
-        tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
+        tests(
+            "Inspection",
+            ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "SecondStage", "Targets", "Inspection"]),
         tests(
             "Oracle",
             [

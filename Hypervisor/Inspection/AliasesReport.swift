@@ -13,29 +13,47 @@ import PageTables
 ///   - limit: how many addresses JSON lists one by one at most.
 /// - Returns: the report, and how many virtual addresses there are.
 public func aliasesReport(
-    of range: ClosedRange<GPA>, subject: Subject, form: ReportForm, limit: Int = 10_000
+    of range: ClosedRange<GPA>, subject: Subject, form: ReportForm, limit: Int = 10_000,
+    isColoured: Bool = false
 ) -> (text: [UInt8], count: UInt64) {
-    aliasesReport(of: [range], subject: subject, form: form, limit: limit)
+    aliasesReport(of: [range], subject: subject, form: form, limit: limit, isColoured: isColoured)
 }
 
 /// Finds and writes the aliases of several physical ranges, by ascending address, none overlapping another.
 public func aliasesReport(
-    of ranges: [ClosedRange<GPA>], subject: Subject, form: ReportForm, limit: Int = 10_000
+    of ranges: [ClosedRange<GPA>], subject: Subject, form: ReportForm, limit: Int = 10_000,
+    isColoured: Bool = false
 ) -> (text: [UInt8], count: UInt64) {
     let (found, _) = aliases(of: ranges, root: subject.root, format: subject.format, memory: subject.memory)
     let groups = found.groups { subject.layout?.region(of: $0)?.name }
     switch form {
-    case .text: return (aliasesText(found, groups, ranges: ranges, subject: subject), found.count)
+    case .text:
+        return (aliasesText(found, groups, ranges: ranges, subject: subject, isColoured: isColoured), found.count)
     case .json: return (aliasesJSON(found, groups, ranges: ranges, subject: subject, limit: limit), found.count)
+    case .csv: return (columns(subject).csv(found.aliases.prefix(limit)), found.count)
     }
+}
+
+/// The fields of an alias as the walk found it.
+private func columns(_ subject: Subject) -> Columns<Alias> {
+    Columns(
+        Column("va") { .address($0.va.rawValue) },
+        Column("gpa") { .address($0.gpa.rawValue) },
+        Column("size") { .unsigned($0.size) },
+        Column("count") { .unsigned($0.count) },
+        Column("stride") { .unsigned($0.stride) },
+        Column("page") { .text(pageName($0.pageSize)) },
+        Column("flags") { .text($0.flags.letters) },
+        Column("region") { FieldValue(subject.layout?.region(of: $0.va)?.name) })
 }
 
 private func size(_ range: ClosedRange<GPA>) -> UInt64 { (range.upperBound &- range.lowerBound) &+ 1 }
 
 private func aliasesText(
-    _ found: Aliases, _ groups: [AliasGroup], ranges: [ClosedRange<GPA>], subject: Subject
+    _ found: Aliases, _ groups: [AliasGroup], ranges: [ClosedRange<GPA>], subject: Subject, isColoured: Bool
 ) -> [UInt8] {
-    var buffer = TextBuffer()
+    var buffer = TextBuffer(isColoured: isColoured)
+    buffer.begin(.heading)
     if let range = ranges.first, ranges.count == 1 {
         let slot = subject.slots.slot(containing: range.lowerBound)
         let hva = subject.hva(of: range.lowerBound).map { ", HVA \($0.hex)" } ?? ""
@@ -48,6 +66,7 @@ private func aliasesText(
             "\(subject.name): \(counted(ranges.count, "physical range")), \(formatSize(bytes)), \(subject.moment)")
     }
     if groups.isEmpty {
+        buffer.end()
         buffer.line("no virtual address reaches it")
     } else {
         buffer.add("virtual addresses")
@@ -58,6 +77,7 @@ private func aliasesText(
         buffer.right("page", to: 72)
         buffer.tab(to: 74)
         buffer.add("flags    region")
+        buffer.end()
         buffer.newline()
     }
     for group in groups {
@@ -68,7 +88,7 @@ private func aliasesText(
         buffer.right(formatSize(group.size), to: 66)
         buffer.right(pageName(group.pageSize), to: 72)
         buffer.tab(to: 74)
-        buffer.add(group.flags.columns)
+        buffer.flags(group.flags)
         buffer.tab(to: 83)
         buffer.add(group.regionText)
         buffer.newline()
@@ -85,12 +105,7 @@ private func aliasesJSON(
 ) -> [UInt8] {
     var writer = JSONWriter()
     writer.object { writer in
-        writer.member("schema", "vitrine.aliases/1")
-        writer.member("target", subject.name)
-        writer.member("layout", subject.layout?.name)
-        writer.member("root", hex: subject.root.rawValue)
-        writer.member("mode", subject.format.name)
-        writer.member("moment", subject.moment)
+        subject.members(schema: "vitrine.aliases/1", into: &writer)
         writer.member("gpa", hex: ranges.first?.lowerBound.rawValue)
         writer.member("size", ranges.reduce(0) { $0 &+ size($1) })
         writer.member("hva", hex: ranges.first.flatMap { subject.hva(of: $0.lowerBound) }?.rawValue)
@@ -105,18 +120,8 @@ private func aliasesJSON(
         writer.member("listed", limit - left)
         writer.key("aliases")
         writer.array { writer in
-            for alias in found.aliases.prefix(limit) {
-                writer.object { writer in
-                    writer.member("va", hex: alias.va.rawValue)
-                    writer.member("gpa", hex: alias.gpa.rawValue)
-                    writer.member("size", alias.size)
-                    writer.member("count", alias.count)
-                    writer.member("stride", alias.stride)
-                    writer.member("page", pageName(alias.pageSize))
-                    writer.member("flags", alias.flags.letters)
-                    writer.member("region", subject.layout?.region(of: alias.va)?.name)
-                }
-            }
+            let columns = columns(subject)
+            for alias in found.aliases.prefix(limit) { columns.write(alias, into: &writer) }
         }
     }
     writer.newline()

@@ -16,6 +16,15 @@ public struct DoctorItem: Sendable {
         case limited
         /// Not there.
         case missing
+
+        /// How it looks on a terminal.
+        var style: TextStyle {
+            switch self {
+            case .ok: return .good
+            case .limited: return .warning
+            case .missing: return .bad
+            }
+        }
     }
 
     /// What was looked at.
@@ -51,10 +60,13 @@ public struct DoctorReport: Sendable {
     public var canRunGuests: Bool { items.allSatisfy { !$0.isNeeded || $0.status != .missing } }
 
     /// The report for people.
-    public var text: String {
-        var buffer = TextBuffer()
+    public var text: String { text(isColoured: false) }
+
+    /// The report for people.
+    public func text(isColoured: Bool) -> String {
+        var buffer = TextBuffer(isColoured: isColoured)
         for item in items {
-            buffer.add(item.status.rawValue)
+            buffer.add(item.status.rawValue, item.status.style)
             buffer.tab(to: 9)
             buffer.add(item.name)
             buffer.tab(to: 25)
@@ -65,7 +77,11 @@ public struct DoctorReport: Sendable {
                 buffer.line("-> \(advice)")
             }
         }
-        buffer.line(canRunGuests ? "guests can run here" : "no guest can run here: see what is missing above")
+        if canRunGuests {
+            buffer.line("guests can run here")
+        } else {
+            buffer.line("no guest can run here: see what is missing above", .bad)
+        }
         return String(decoding: buffer.take(), as: UTF8.self)
     }
 
@@ -77,20 +93,23 @@ public struct DoctorReport: Sendable {
             writer.member("canRunGuests", canRunGuests)
             writer.key("items")
             writer.array { writer in
-                for item in items {
-                    writer.object { writer in
-                        writer.member("name", item.name)
-                        writer.member("status", item.status.rawValue)
-                        writer.member("detail", item.detail)
-                        writer.member("advice", item.advice)
-                        writer.member("needed", item.isNeeded)
-                    }
-                }
+                for item in items { DoctorReport.columns.write(item, into: &writer) }
             }
         }
         writer.newline()
         return writer.bytes
     }
+
+    /// The report as CSV, a line an item.
+    public var csv: [UInt8] { DoctorReport.columns.csv(items) }
+
+    /// The fields of an item.
+    private static let columns = Columns<DoctorItem>(
+        Column("name") { .text($0.name) },
+        Column("status") { .text($0.status.rawValue) },
+        Column("detail") { .text($0.detail) },
+        Column("advice") { FieldValue($0.advice) },
+        Column("needed") { .flag($0.isNeeded) })
 }
 
 /// What can be told without KVM.

@@ -5,21 +5,21 @@ import JSON
 import Layouts
 
 /// Writes layouts as text: one in full, or a line each.
-public func layoutsText(_ layouts: [Layout], inFull: Bool) -> String {
-    var buffer = TextBuffer()
+public func layoutsText(_ layouts: [Layout], inFull: Bool, isColoured: Bool = false) -> String {
+    var buffer = TextBuffer(isColoured: isColoured)
     guard inFull else {
         for layout in layouts {
-            buffer.add(layout.name)
+            buffer.add(layout.name, .heading)
             buffer.tab(to: 12)
             buffer.line(layout.summary)
         }
         return String(decoding: buffer.take(), as: UTF8.self)
     }
     for layout in layouts {
-        buffer.line(layout.summary)
+        buffer.line(layout.summary, .heading)
         buffer.line("from \(layout.source)")
         buffer.newline()
-        buffer.line("virtual addresses                        size  mapping   region       purpose")
+        buffer.line("virtual addresses                        size  mapping   region       purpose", .heading)
         for region in layout.regions {
             buffer.hex(region.first.rawValue, digits: 16)
             buffer.add("-")
@@ -69,15 +69,7 @@ public func layoutsJSON(_ layouts: [Layout]) -> [UInt8] {
                     writer.member("source", layout.source)
                     writer.key("regions")
                     writer.array { writer in
-                        for region in layout.regions {
-                            writer.object { writer in
-                                writer.member("name", region.name)
-                                writer.member("va", hex: region.first.rawValue)
-                                writer.member("size", region.size)
-                                writer.member("mapping", mappingName(region.mapping))
-                                writer.member("purpose", region.purpose)
-                            }
-                        }
+                        for region in layout.regions { regionColumns.write(region, into: &writer) }
                     }
                     writer.key("softwareBits")
                     writer.array { writer in
@@ -101,3 +93,24 @@ public func layoutsJSON(_ layouts: [Layout]) -> [UInt8] {
     writer.newline()
     return writer.bytes
 }
+
+/// Writes the regions of layouts as CSV, a line each.
+public func layoutsCSV(_ layouts: [Layout]) -> [UInt8] {
+    var writer = CSVWriter(header: ["layout"] + regionColumns.names)
+    for layout in layouts {
+        for region in layout.regions {
+            writer.field(layout.name)
+            regionColumns.fields(of: region, into: &writer)
+            writer.endRecord()
+        }
+    }
+    return writer.take()
+}
+
+/// The fields of a region.
+private let regionColumns = Columns<Region>(
+    Column("name") { .text($0.name) },
+    Column("va") { .address($0.first.rawValue) },
+    Column("size") { .unsigned($0.size) },
+    Column("mapping") { .text(mappingName($0.mapping)) },
+    Column("purpose") { .text($0.purpose) })

@@ -18,7 +18,10 @@ import SecondStage
 /// - Parameters:
 ///   - ascii: only ASCII characters.
 ///   - backing: what the host has behind the slots: a fourth row; nil: none.
-public func mapText(_ subject: Subject, pid: Int32, ascii: Bool, backing: BackingPages? = nil) -> String {
+///   - isColoured: whether the heading and the rows' titles stand out.
+public func mapText(
+    _ subject: Subject, pid: Int32, ascii: Bool, backing: BackingPages? = nil, isColoured: Bool = false
+) -> String {
     let contents = MapContents(subject)
     var picture = MapPicture(contents: contents, slots: subject.hasHostAddresses ? subject.slots.slots : [])
     picture.host = backing.map(HostPages.bySlot)
@@ -28,6 +31,14 @@ public func mapText(_ subject: Subject, pid: Int32, ascii: Bool, backing: Backin
     lines += picture.draw(ascii: ascii)
     lines.append("")
     lines += legend(contents, ascii: ascii)
+    if isColoured {
+        lines[0] = TextStyle.heading.applied(to: lines[0])
+        for index in lines.indices {
+            for title in MapPicture.titles where lines[index].hasPrefix(title) {
+                lines[index] = TextStyle.heading.applied(to: title) + lines[index].dropFirst(title.count)
+            }
+        }
+    }
     return lines.joined(separator: "\n") + "\n"
 }
 
@@ -67,6 +78,8 @@ struct MapPicture {
     private let slots: [MemorySlot]
     private var canvas = Canvas(width: 100)
     private var y = 0
+    /// The rows.
+    static let titles = ["guest VA", "guest PA", "host VA", "host PA"]
     /// What titles take at the left.
     private static let titleWidth = 9
     /// What the host has behind each slot, by its number; nil: that is not drawn.
@@ -90,7 +103,7 @@ struct MapPicture {
 
     mutating func draw(ascii: Bool) -> [String] {
         let regionBoxes = row(
-            "guest VA",
+            MapPicture.titles[0],
             contents.regions.map { region in
                 [region.name] + split(region.first) + [region.ranges.isEmpty ? "nothing" : roundSize(region.mapped)]
             })
@@ -98,7 +111,7 @@ struct MapPicture {
         let pieceBoxes = boxes(count: contents.pieces.count)
         wires(groups, from: regionBoxes, to: pieceBoxes)
         _ = row(
-            "guest PA",
+            MapPicture.titles[1],
             contents.pieces.map { piece in
                 [piece.name, piece.first.hex, roundSize(piece.mapped)]
             })
@@ -112,7 +125,7 @@ struct MapPicture {
         let slotBoxes = boxes(count: slots.count)
         wires(toSlots, from: pieceBoxes, to: slotBoxes)
         _ = row(
-            "host VA",
+            MapPicture.titles[2],
             slots.map { slot in
                 ["slot \(slot.id) \(slot.name)", slot.userspaceAddress.hex, roundSize(slot.size)]
             })
@@ -124,7 +137,7 @@ struct MapPicture {
                 canvas.text("▼", x: middle, y: y + 1)
             }
             y += 2
-            _ = row("host PA", slots.map { (host[$0.id] ?? HostPages()).lines })
+            _ = row(MapPicture.titles[3], slots.map { (host[$0.id] ?? HostPages()).lines })
         }
         return canvas.rendered(ascii: ascii)
     }

@@ -28,13 +28,7 @@ final class PagesJSON: PagesPrinter {
 
     func begin() {
         writer.beginObject()
-        writer.member("schema", "vitrine.pages/1")
-        writer.member("target", subject.name)
-        writer.member("layout", subject.layout?.name)
-        writer.member("root", hex: subject.root.rawValue)
-        writer.member("mode", subject.format.name)
-        writer.member("moment", subject.moment)
-        if let source = subject.source { writer.member("memory", source) }
+        subject.members(schema: "vitrine.pages/1", into: &writer)
         if explains, let linux = subject.linux {
             writer.key("names")
             linux.write(into: &writer)
@@ -48,56 +42,19 @@ final class PagesJSON: PagesPrinter {
     }
 
     func range(_ range: AnnotatedRange) {
-        writer.object { writer in
-            writer.member("va", hex: range.va.rawValue)
-            writer.member("size", range.size)
-            writer.member("gpa", hex: range.kind == .absent ? nil : range.gpa.rawValue)
-            writer.member("page", pageName(range.pageSize))
-            writer.member("flags", range.flags.letters)
-            writer.member("kind", range.kind.rawValue)
-            writer.member("region", range.region)
-            if let meaning = range.meaning { writer.member("meaning", meaning) }
-            if range.flags.contains(.reserved) { writer.member("reserved", true) }
-            if range.repeatsPage { writer.member("repeats", range.size / range.pageSize) }
-        }
+        PagesColumns.ranges.write(range, into: &writer)
         pass()
     }
 
     func repeated(_ table: RepeatedTable) { repetitions.append(table) }
 
     func entry(_ entry: WalkEntry, as range: AnnotatedRange?, isTree: Bool) {
-        writer.object { writer in
-            writer.member("va", hex: entry.va.rawValue)
-            writer.member("level", entry.entry.level)
-            writer.member("at", hex: entry.entry.at.rawValue)
-            writer.member("value", hex: entry.entry.value)
-            if isTree { writer.member("leaf", entry.isLeaf) }
-            if let range {
-                writer.member("gpa", hex: entry.target.rawValue)
-                writer.member("page", pageName(range.pageSize))
-                writer.member("flags", entry.flags.letters)
-                writer.member("kind", range.kind.rawValue)
-                writer.member("region", range.region)
-                if let meaning = range.meaning { writer.member("meaning", meaning) }
-            } else {
-                writer.member("table", hex: entry.target.rawValue)
-                writer.member("flags", entry.flags.letters)
-            }
-        }
+        PagesColumns.entries.write(EntryRow(entry: entry, range: range, isTree: isTree), into: &writer)
         pass()
     }
 
     func table(_ table: VisitedTable, slot: MemorySlot?) {
-        writer.object { writer in
-            writer.member("gpa", hex: table.gpa.rawValue)
-            writer.member("level", table.level)
-            writer.member("va", hex: table.va.rawValue)
-            writer.member("present", table.presentEntries)
-            writer.member("leaves", table.leaves)
-            writer.member("references", table.references)
-            writer.key("slot")
-            if let slot { writer.value(slot.id) } else { writer.null() }
-        }
+        PagesColumns.tables.write(TableRow(table: table, slot: slot), into: &writer)
         pass()
     }
 
@@ -106,18 +63,7 @@ final class PagesJSON: PagesPrinter {
         if !repetitions.isEmpty {
             writer.key("repetitions")
             writer.array { writer in
-                for table in repetitions {
-                    writer.object { writer in
-                        writer.member("va", hex: table.va.rawValue)
-                        writer.member("size", table.count &* table.coverage)
-                        writer.member("count", table.count)
-                        writer.member("as", hex: table.firstVA.rawValue)
-                        writer.member("table", hex: table.table.rawValue)
-                        writer.member("level", table.level)
-                        writer.member("leaves", table.leaves)
-                        writer.member("flags", table.flags.letters)
-                    }
-                }
+                for table in repetitions { PagesColumns.repetitions.write(table, into: &writer) }
             }
         }
         writer.member("leaves", end.summary.leaves)

@@ -1,4 +1,5 @@
-// `vitrine pages`: the tables as ranges, entries, a tree, or the list of tables; as text or JSON, written as the walk goes.
+// `vitrine pages`: the tables as ranges, entries, a tree, or the list of tables; as text, JSON or CSV, written as the walk
+// goes.
 
 import Addresses
 import GuestMemory
@@ -12,6 +13,8 @@ public enum ReportForm: String, Sendable, CaseIterable {
     case text
     /// For programs; the schema is in the report.
     case json
+    /// For spreadsheets and line tools: the rows of the JSON, with its names in the first line.
+    case csv
 }
 
 /// What of the tables is shown.
@@ -36,8 +39,10 @@ public struct PagesOptions: Sendable {
     public var filter: RangeFilter?
     /// The guest's PAT, for memory types.
     public var memoryTypes = PageAttributeTable.atReset
-    /// Text or JSON.
+    /// Text, JSON or CSV.
     public var form = ReportForm.text
+    /// Whether text has colours.
+    public var isColoured = false
     /// Whether to say how the names of regions were found.
     public var explains = false
 
@@ -62,20 +67,26 @@ public struct PagesOptions: Sendable {
 ///   - afterWalk: called when the tables have been read; returns for how long the vCPUs stood still in microseconds, or
 ///     nil if they did not.
 ///   - emit: takes the text, piece by piece. What it throws ends the report.
-public func writePages(
+/// - Returns: what a reader of rows alone would miss: that tables changed, or that some are missing.
+@discardableResult public func writePages(
     _ subject: Subject, options: PagesOptions, holdsOutput: Bool = false,
     afterWalk: () throws -> UInt64? = { nil }, emit: ([UInt8]) throws -> Void
-) throws {
+) throws -> [String] {
     var walkOptions = WalkOptions()
     walkOptions.range = options.range
     walkOptions.absentMask = subject.layout?.absentMask ?? 0
     walkOptions.detectsChanges = true
-    try withoutActuallyEscaping(emit) { emit in
+    return try withoutActuallyEscaping(emit) { emit in
         let output = ReportOutput(emit: emit, holds: holdsOutput)
         let printer: any PagesPrinter =
-            options.form == .json
-            ? PagesJSON(subject, view: options.view, output: output, explains: options.explains)
-            : PagesText(subject, view: options.view, output: output, explains: options.explains)
+            switch options.form {
+            case .json: PagesJSON(subject, view: options.view, output: output, explains: options.explains)
+            case .csv: PagesCSV(view: options.view, output: output)
+            case .text:
+                PagesText(
+                    subject, view: options.view, isColoured: options.isColoured, output: output,
+                    explains: options.explains)
+            }
         printer.begin()
         let annotator = RangeAnnotator(layout: subject.layout, slots: subject.slots)
         let summary: WalkSummary
@@ -103,9 +114,11 @@ public func writePages(
         let changes = tableChanges(since: summary, format: subject.format, memory: subject.memory)
         let paused = try afterWalk()
         output.holds = false
-        printer.end(PagesEnd(summary: summary, changes: changes, pausedMicroseconds: paused))
+        let end = PagesEnd(summary: summary, changes: changes, pausedMicroseconds: paused)
+        printer.end(end)
         output.flush()
         if let failure = output.failure { throw failure }
+        return end.warnings
     }
 }
 
@@ -114,6 +127,16 @@ struct PagesEnd {
     let summary: WalkSummary
     let changes: TableChanges
     let pausedMicroseconds: UInt64?
+
+    /// What a reader of rows alone would miss.
+    var warnings: [String] {
+        var warnings: [String] = []
+        if changes.changed > 0 {
+            warnings.append("\(grouped(changes.changed)) tables changed while they were read")
+        }
+        if !summary.isComplete { warnings.append("incomplete: there are more tables than are read") }
+        return warnings
+    }
 }
 
 /// Where a report goes; what fails is kept, and ends the walk.

@@ -30,13 +30,16 @@ final class PagesText: PagesPrinter {
     private let subject: Subject
     private let view: PagesView
     private let output: ReportOutput
-    private var buffer = TextBuffer()
+    private var buffer: TextBuffer
     private var lines = 0
     private let explains: Bool
     private var rangeRows = RowGatherer<AnnotatedRange>()
     private var tableRows = RowGatherer<RepeatedTable>()
 
-    init(_ subject: Subject, view: PagesView, output: ReportOutput, explains: Bool = false) {
+    init(
+        _ subject: Subject, view: PagesView, isColoured: Bool, output: ReportOutput, explains: Bool = false
+    ) {
+        buffer = TextBuffer(isColoured: isColoured)
         self.explains = explains
         self.subject = subject
         self.view = view
@@ -50,8 +53,9 @@ final class PagesText: PagesPrinter {
     }
 
     func begin() {
-        buffer.line(subject.heading)
+        buffer.line(subject.heading, .heading)
         if explains { buffer.add(subject.explanation) }
+        buffer.begin(.heading)
         switch view {
         case .ranges:
             buffer.add("virtual addresses")
@@ -67,9 +71,13 @@ final class PagesText: PagesPrinter {
         case .tables:
             buffer.add("table             level    first virtual address present      leaves  references  slot")
         }
+        buffer.end()
         endLine()
         lines = 0
     }
+
+    /// What has no memory behind it is faint.
+    private func faint(_ kind: Backing) -> TextStyle? { kind == .unbacked || kind == .absent ? .faint : nil }
 
     func range(_ range: AnnotatedRange) {
         for row in tableRows.end() { line(row) }
@@ -84,6 +92,7 @@ final class PagesText: PagesPrinter {
 
     private func line(_ row: EqualRow<AnnotatedRange>) {
         let range = row.first
+        buffer.begin(faint(range.kind))
         buffer.hex(range.va.rawValue, digits: 16)
         buffer.add("-")
         buffer.hex((row.lastVA &+ (range.size &- 1)).rawValue, digits: 16)
@@ -91,9 +100,9 @@ final class PagesText: PagesPrinter {
         buffer.right(pageName(range.pageSize), to: 49)
         buffer.right(range.kind == .absent ? "-" : range.gpa.hex, to: 65)
         buffer.tab(to: 67)
-        buffer.add(range.flags.columns)
+        buffer.flags(range.flags)
         buffer.tab(to: 75)
-        buffer.add(range.kind.rawValue)
+        buffer.add(range.kind.rawValue, faint(range.kind))
         annotations(of: range, from: 84, times: row.times)
         endLine()
     }
@@ -140,9 +149,9 @@ final class PagesText: PagesPrinter {
             buffer.tab(to: 24)
             buffer.hex(entry.target.rawValue)
             buffer.tab(to: 40)
-            buffer.add(entry.flags.columns)
+            buffer.flags(entry.flags)
             buffer.tab(to: 48)
-            buffer.add(range.kind.rawValue)
+            buffer.add(range.kind.rawValue, faint(range.kind))
         }
         buffer.tab(to: 57)
         buffer.add(String(entry.entry.level))
@@ -168,9 +177,9 @@ final class PagesText: PagesPrinter {
             buffer.tab(to: 43)
             buffer.hex(entry.target.rawValue)
             buffer.tab(to: 59)
-            buffer.add(entry.flags.columns)
+            buffer.flags(entry.flags)
             buffer.tab(to: 67)
-            buffer.add(range.kind.rawValue)
+            buffer.add(range.kind.rawValue, faint(range.kind))
             annotations(of: range, from: 76)
         } else {
             buffer.add("table")
@@ -218,6 +227,21 @@ final class PagesText: PagesPrinter {
         let more = max(0, findings.count - 20) + summary.findingsDropped
         if more > 0 { buffer.line("and \(counted(more, "more finding"))") }
         output.add(buffer.take())
+    }
+}
+
+extension TextBuffer {
+    /// Appends flags in seven columns: writable and executable at once stands out, and what ring 3 may use. Ends the
+    /// style that was on.
+    mutating func flags(_ flags: PageFlags) {
+        guard isColoured else {
+            add(flags.columns)
+            return
+        }
+        end()
+        add(
+            flags.columns,
+            flags.isSuperset(of: [.writable, .executable]) ? .bad : flags.contains(.user) ? .user : nil)
     }
 }
 

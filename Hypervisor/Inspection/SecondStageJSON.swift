@@ -1,4 +1,4 @@
-// `vitrine ept` as JSON, schema vitrine.ept/1.
+// `vitrine ept` as JSON, schema vitrine.ept/1, and as CSV.
 
 import Addresses
 import GuestMemory
@@ -31,19 +31,7 @@ extension SecondStageReport {
             writer.key("mappings")
             writer.beginArray()
             try eachRun(in: range) { run in
-                writer.beginObject()
-                writer.member("gpa", hex: run.gpa.rawValue)
-                if let va = run.va { writer.member("va", hex: va.rawValue) }
-                writer.member("size", run.size)
-                writer.member("hva", hex: run.hva?.rawValue)
-                writer.member("hpa", hex: run.hpa?.rawValue)
-                writer.member("page", pageName(run.page))
-                writer.member("flags", run.flags)
-                writer.key("slot")
-                if let slot = run.slot { writer.value(slot) } else { writer.null() }
-                if let root = run.root { writer.member("root", root) }
-                if let memory = run.memory { writer.member("memoryType", memory.text) }
-                writer.endObject()
+                SecondStageReport.mappingColumns.write(run, into: &writer)
                 if writer.bytes.count > 1 << 16 { try emit(writer.take()) }
             }
             writer.endArray()
@@ -53,19 +41,60 @@ extension SecondStageReport {
         try emit(writer.take())
     }
 
+    /// Writes the mappings, or the slots with what is mapped of each, as CSV.
+    public func writeCSV(
+        withMappings: Bool, range: ClosedRange<GPA>? = nil, emit: ([UInt8]) throws -> Void
+    ) throws {
+        guard withMappings else {
+            try emit(slotColumns.csv(summary.slots))
+            return
+        }
+        var writer = CSVWriter(header: SecondStageReport.mappingColumns.names)
+        try eachRun(in: range) { run in
+            SecondStageReport.mappingColumns.write(run, into: &writer)
+            if writer.bytes.count > 1 << 16 { try emit(writer.take()) }
+        }
+        try emit(writer.take())
+    }
+
+    /// The fields of a mapping.
+    private static let mappingColumns = Columns<SecondStageRun>(
+        Column("gpa") { .address($0.gpa.rawValue) },
+        Column("va") { $0.va.map { .address($0.rawValue) } ?? .absent },
+        Column("size") { .unsigned($0.size) },
+        Column("hva") { FieldValue(address: $0.hva?.rawValue) },
+        Column("hpa") { FieldValue(address: $0.hpa?.rawValue) },
+        Column("page") { .text(pageName($0.page)) },
+        Column("flags") { .text($0.flags) },
+        Column("slot") { $0.slot.map { .number(Int64($0)) } ?? .null },
+        Column("root") { $0.root.map { FieldValue($0) } ?? .absent },
+        Column("memoryType") { $0.memory.map { .text($0.text) } ?? .absent })
+
+    /// The fields of a slot.
+    private var slotColumns: Columns<SlotSummary> {
+        let hasKernel = kernel != nil
+        let hasBacking = backing != nil
+        return Columns(
+            Column("slot") { .number(Int64($0.slot.id)) },
+            Column("name") { .text($0.slot.name) },
+            Column("gpa") { .address($0.slot.guestPhysicalAddress.rawValue) },
+            Column("size") { .unsigned($0.slot.size) },
+            Column("hva") { .address($0.slot.userspaceAddress.rawValue) },
+            Column("dirtyLogging") { hasKernel ? .flag($0.logsDirtyPages) : .absent },
+            Column("mapped") { hasKernel ? .unsigned($0.mapped) : .absent },
+            Column("present") { hasBacking ? .unsigned($0.present) : .absent },
+            Column("swapped") { hasBacking ? .unsigned($0.swapped) : .absent },
+            Column("processOnly") { hasKernel && hasBacking ? .unsigned($0.processOnly) : .absent })
+    }
+
     private func slotsJSON(into writer: inout JSONWriter) {
         writer.key("slots")
         writer.array { writer in
+            let columns = slotColumns
             for slot in summary.slots {
                 writer.object { writer in
-                    writer.member("slot", slot.slot.id)
-                    writer.member("name", slot.slot.name)
-                    writer.member("gpa", hex: slot.slot.guestPhysicalAddress.rawValue)
-                    writer.member("size", slot.slot.size)
-                    writer.member("hva", hex: slot.slot.userspaceAddress.rawValue)
+                    columns.members(of: slot, into: &writer)
                     if kernel != nil {
-                        writer.member("dirtyLogging", slot.logsDirtyPages)
-                        writer.member("mapped", slot.mapped)
                         leaves("leaves", slot.leaves, into: &writer)
                         writer.key("splits")
                         writer.object { writer in
@@ -73,11 +102,6 @@ extension SecondStageReport {
                                 if let count = slot.splits[reason] { writer.member(reason.rawValue, count) }
                             }
                         }
-                    }
-                    if backing != nil {
-                        writer.member("present", slot.present)
-                        writer.member("swapped", slot.swapped)
-                        if kernel != nil { writer.member("processOnly", slot.processOnly) }
                     }
                 }
             }

@@ -1,4 +1,4 @@
-// `vitrine ept`: the second stage of a guest, as text or JSON.
+// `vitrine ept`: the second stage of a guest, as text; SecondStageJSON has the other forms.
 
 import Addresses
 import GuestMemory
@@ -78,14 +78,16 @@ extension SecondStageReport {
     /// - Parameters:
     ///   - limit: how many mappings are listed; the rest is counted.
     ///   - emit: takes the text, piece by piece.
-    public func writeText(limit: Int, range: ClosedRange<GPA>? = nil, emit: ([UInt8]) throws -> Void) throws {
-        var buffer = TextBuffer()
+    public func writeText(
+        limit: Int, range: ClosedRange<GPA>? = nil, isColoured: Bool = false, emit: ([UInt8]) throws -> Void
+    ) throws {
+        var buffer = TextBuffer(isColoured: isColoured)
         let how = kernel.map { "\($0.format.rawValue) tables of the kernel" } ?? "slots and page tables of the process"
-        buffer.line("\(name): \(how), process \(pid), live")
+        buffer.line("\(name): \(how), process \(pid), live", .heading)
         if let kernel { roots(kernel, into: &buffer) }
         summaryText(into: &buffer)
         if let check { checkText(check, into: &buffer) }
-        for difference in slotDifferences { buffer.line("  DIFFERS: \(difference)") }
+        for difference in slotDifferences { buffer.line("  DIFFERS: \(difference)", .bad) }
         try emit(buffer.take())
         try mappingsText(limit: limit, range: range, into: &buffer, emit: emit)
         try emit(buffer.take())
@@ -119,11 +121,13 @@ extension SecondStageReport {
 
     private func summaryText(into buffer: inout TextBuffer) {
         buffer.newline()
+        buffer.begin(.heading)
         buffer.add("slot")
         for (title, column) in [("GPA", 30), ("size", 38), ("mapped", 48), ("present", 58), ("process only", 72)] {
             buffer.right(title, to: column)
         }
         buffer.add("  pages")
+        buffer.end()
         buffer.newline()
         for slot in summary.slots {
             buffer.add("\(slot.slot.id) \(slot.slot.name)")
@@ -185,7 +189,7 @@ extension SecondStageReport {
             let gpa = (difference.gpa ?? mapping.gpa &+ difference.offset).hex
             buffer.line(
                 "  DIFFERS: \(place) GPA \(gpa): the kernel has HPA \(difference.kernel.hex), computed "
-                    + "\(difference.computed?.hex ?? "none") (\(difference.reason))")
+                    + "\(difference.computed?.hex ?? "none") (\(difference.reason))", .bad)
         }
         if check.disagreements.count > 100 {
             buffer.line("  and \(grouped(check.disagreements.count - 100)) more")
@@ -198,8 +202,8 @@ extension SecondStageReport {
         guard limit > 0 else { return }
         let isShadow = kernel?.format == .shadow
         buffer.newline()
-        if isShadow { buffer.add("VA                  ") }
-        buffer.line("GPA           size     HVA             HPA            page slot  flags")
+        if isShadow { buffer.add("VA                  ", .heading) }
+        buffer.line("GPA           size     HVA             HPA            page slot  flags", .heading)
         var listed = 0
         var more = 0
         try eachRun(in: range) { run in

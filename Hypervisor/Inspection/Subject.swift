@@ -2,6 +2,7 @@
 
 import Addresses
 import GuestMemory
+import JSON
 import Layouts
 import PageTables
 import Targets
@@ -82,6 +83,17 @@ public struct Subject: Sendable {
         let layout = layout.map { "layout \($0.name)\(linux == nil ? "" : " (found)"), " } ?? ""
         let source = source.map { ", memory by \($0)" } ?? ""
         return "\(name): \(layout)\(format.name) tables, root \(root.hex), \(moment)\(source)"
+    }
+
+    /// The members that the JSON of every report of tables begins with.
+    func members(schema: String, into writer: inout JSONWriter) {
+        writer.member("schema", schema)
+        writer.member("target", name)
+        writer.member("layout", layout?.name)
+        writer.member("root", hex: root.rawValue)
+        writer.member("mode", format.name)
+        writer.member("moment", moment)
+        if let source { writer.member("memory", source) }
     }
 
     /// One address through the tables.

@@ -79,9 +79,9 @@ public struct AddressWay: Sendable {
 }
 
 /// Writes the ways of addresses as text: a ladder each.
-public func translateText(_ ways: [AddressWay], subject: Subject, pid: Int32) -> String {
-    var buffer = TextBuffer()
-    buffer.line(subject.heading)
+public func translateText(_ ways: [AddressWay], subject: Subject, pid: Int32, isColoured: Bool = false) -> String {
+    var buffer = TextBuffer(isColoured: isColoured)
+    buffer.line(subject.heading, .heading)
     for way in ways {
         buffer.newline()
         ladder(way, subject: subject, pid: pid, into: &buffer)
@@ -94,9 +94,9 @@ private func ladder(
 ) {
     let format = subject.format
     let address = way.translation.va
-    /// A rung: what it is, its value, and a remark.
+    /// A rung: what it is, its value, and a remark. The four kinds of address stand out.
     func rung(_ name: String, _ value: String, _ remark: String) {
-        buffer.add("  \(name)")
+        buffer.add("  \(name)", ["GPA", "HVA", "HPA"].contains(name) ? .heading : nil)
         buffer.tab(to: 14)
         buffer.add(value)
         if !remark.isEmpty {
@@ -105,7 +105,7 @@ private func ladder(
         }
         buffer.newline()
     }
-    buffer.add("VA")
+    buffer.add("VA", .heading)
     buffer.tab(to: 14)
     buffer.add(address.hex)
     if let region = way.region {
@@ -151,7 +151,7 @@ private func ladder(
         case .hidden, nil: rung("HPA", "unknown", "frame numbers are for root")
         }
     }
-    if let problem = way.problem(format: format) { buffer.line("  \(problem)") }
+    if let problem = way.problem(format: format) { buffer.line("  \(problem)", .bad) }
 }
 
 /// Writes the ways of addresses as JSON, schema vitrine.translate/1.
@@ -159,12 +159,7 @@ public func translateJSON(_ ways: [AddressWay], subject: Subject, pid: Int32) ->
     let format = subject.format
     var writer = JSONWriter()
     writer.object { writer in
-        writer.member("schema", "vitrine.translate/1")
-        writer.member("target", subject.name)
-        writer.member("layout", subject.layout?.name)
-        writer.member("root", hex: subject.root.rawValue)
-        writer.member("mode", format.name)
-        writer.member("moment", subject.moment)
+        subject.members(schema: "vitrine.translate/1", into: &writer)
         writer.member("pid", pid)
         writer.key("translations")
         writer.array { writer in
@@ -175,12 +170,49 @@ public func translateJSON(_ ways: [AddressWay], subject: Subject, pid: Int32) ->
     return writer.bytes
 }
 
+/// Writes the ways of addresses as CSV: a line each.
+public func translateCSV(_ ways: [AddressWay], subject: Subject) -> [UInt8] {
+    let (start, end) = columns(subject.format)
+    var writer = CSVWriter(header: start.names + ["entries"] + end.names)
+    for way in ways {
+        start.fields(of: way, into: &writer)
+        // Level, place and value of each entry: what stands in the JSON's array, in one field.
+        writer.field(
+            .texts(way.translation.entries.map { "\($0.level):\($0.at.hex)=\(GPA($0.value).hex)" }))
+        end.fields(of: way, into: &writer)
+        writer.endRecord()
+    }
+    return writer.take()
+}
+
+/// The fields of an address before and after its entries.
+private func columns(_ format: PageTableFormat) -> (Columns<AddressWay>, Columns<AddressWay>) {
+    let start = Columns<AddressWay>(
+        Column("va") { .address($0.translation.va.rawValue) },
+        Column("status") { .text($0.status) },
+        Column("region") { FieldValue($0.region) })
+    let end = Columns<AddressWay>(
+        Column("gpa") { $0.mapping.map { .address($0.gpa.rawValue) } ?? .absent },
+        Column("page") { $0.mapping.map { .text(pageName($0.pageSize)) } ?? .absent },
+        Column("flags") { $0.mapping.map { .text($0.flags.letters) } ?? .absent },
+        Column("kind") { $0.mapping == nil ? .absent : .text($0.backing.rawValue) },
+        Column("slot") { $0.slot.map { .number(Int64($0.id)) } ?? .absent },
+        Column("slotName") { $0.slot.map { .text($0.name) } ?? .absent },
+        Column("hva") { $0.hva.map { .address($0.rawValue) } ?? .absent },
+        Column("hpa") { way in
+            if case .present(let hpa)? = way.frame { return .address(hpa.rawValue) }
+            return .absent
+        },
+        Column("meaning") { $0.meaning.map { .text($0) } ?? .absent },
+        Column("problem") { $0.problem(format: format).map { .text($0) } ?? .absent })
+    return (start, end)
+}
+
 private func translation(_ way: AddressWay, format: PageTableFormat, into writer: inout JSONWriter) {
     let entries = way.translation.entries
+    let (start, end) = columns(format)
     writer.object { writer in
-        writer.member("va", hex: way.translation.va.rawValue)
-        writer.member("status", way.status)
-        writer.member("region", way.region)
+        start.members(of: way, into: &writer)
         writer.key("entries")
         writer.array { writer in
             for (number, entry) in entries.enumerated() {
@@ -192,29 +224,12 @@ private func translation(_ way: AddressWay, format: PageTableFormat, into writer
                     writer.member("value", hex: entry.value)
                     writer.key("bits")
                     let isLeaf = number == entries.count - 1 && way.mapping != nil
-                    writer.array { writer in
-                        for name in format.names(of: entry.value, level: entry.level, isLeaf: isLeaf) {
-                            writer.value(name)
-                        }
-                    }
+                    writer.value(.texts(format.names(of: entry.value, level: entry.level, isLeaf: isLeaf)))
                 }
             }
         }
-        if let mapping = way.mapping {
-            writer.member("gpa", hex: mapping.gpa.rawValue)
-            writer.member("page", pageName(mapping.pageSize))
-            writer.member("flags", mapping.flags.letters)
-            writer.member("kind", way.backing.rawValue)
-        }
-        if let slot = way.slot {
-            writer.member("slot", slot.id)
-            writer.member("slotName", slot.name)
-        }
-        if let hva = way.hva { writer.member("hva", hex: hva.rawValue) }
-        if case .present(let hpa)? = way.frame { writer.member("hpa", hex: hpa.rawValue) }
+        end.members(of: way, into: &writer)
         if let second = way.secondStage { secondStage(second, into: &writer) }
-        if let meaning = way.meaning { writer.member("meaning", meaning) }
-        if let problem = way.problem(format: format) { writer.member("problem", problem) }
     }
 }
 

@@ -11,11 +11,12 @@ enum CommandLineInterface {
     static func run(_ words: [String], verbs: [Verb], output: Output) -> ExitStatus {
         do {
             let status = try dispatch(Array(words.dropFirst()), verbs: verbs, output: output)
-            try output.flush()
+            try output.finish()
             return status
         } catch {
             let failure = Failure(error)
             if !(error is ClosedPipe) { try? output.flush() }
+            output.progress?.end()
             if let message = failure.message { complain(message) }
             return failure.status
         }
@@ -57,6 +58,7 @@ enum CommandLineInterface {
             return .success
         }
         var arguments = try Arguments(rest, known: verb.allOptions, literalAfter: verb.literalAfter)
+        try output.prepare(arguments, for: verb)
         return try verb.run(&arguments, output)
     }
 

@@ -1,28 +1,79 @@
-// Standard output, written through one buffer.
+// Where a command's data goes, written through one buffer.
 
 import Glibc
+import Inspection
 import SystemCalls
 
 /// The reader of standard output went away: the command ends quietly.
 struct ClosedPipe: Error {}
 
-/// Standard output. Bytes are gathered and written in large pieces; `flush()` writes what is left.
+/// When text has colours.
+enum ColourChoice: String, CaseIterable {
+    /// On a terminal, unless NO_COLOR is set or the terminal is dumb.
+    case auto
+    /// Always.
+    case always
+    /// Never.
+    case never
+}
+
+/// Standard output, or the file that --output names. Bytes are gathered and written in large pieces; `flush()` writes
+/// what is left.
 ///
 /// A closed pipe throws `ClosedPipe`, which ends the command with status 0: SIGPIPE is ignored.
 final class Output {
-    /// Whether standard output is a terminal.
-    let isTerminal: Bool
-    /// Whether to use colour: only on a terminal, and not if NO_COLOR is set.
-    let isColoured: Bool
-    private let descriptor: Int32
+    /// Whether it is a terminal.
+    private(set) var isTerminal: Bool
+    /// Whether to use colour.
+    private(set) var isColoured: Bool
+    /// Shown on standard error until something is written here; not if this is a file.
+    var progress: Progress?
+    private var descriptor: Int32
+    private var file: ReplacedFile?
+    private var name = "standard output"
     private var buffer: [UInt8] = []
 
     /// Output to a descriptor, which stays the caller's.
     init(descriptor: Int32 = STDOUT_FILENO) {
         self.descriptor = descriptor
         isTerminal = isatty(descriptor) == 1
-        let noColour = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
-        isColoured = isTerminal && !noColour
+        isColoured = false
+        colour(.auto)
+    }
+
+    /// Switches colours on or off.
+    func colour(_ choice: ColourChoice) {
+        switch choice {
+        case .always: isColoured = true
+        case .never: isColoured = false
+        case .auto:
+            func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+            isColoured = isTerminal && (variable("NO_COLOR") ?? "").isEmpty && variable("TERM") != "dumb"
+        }
+    }
+
+    /// Writes to a file from now on. It gets its name when `finish()` is called, and not before.
+    func redirect(to path: String) throws {
+        do throws(Errno) {
+            let file = try ReplacedFile(path)
+            self.file = file
+            descriptor = file.descriptor.rawValue
+        } catch {
+            throw CommandError(.usage, "--output: \(error)")
+        }
+        name = path
+        isTerminal = isatty(descriptor) == 1
+    }
+
+    /// Whether everything goes to a file that was named.
+    var isFile: Bool { file != nil }
+
+    /// Everything is written: a file gets its name.
+    func finish() throws {
+        try flush()
+        progress?.end()
+        try file?.commit()
+        file = nil
     }
 
     /// The width of the terminal in columns, or nil if it is none.
@@ -53,6 +104,7 @@ final class Output {
 
     /// Writes what is still in the buffer.
     func flush() throws {
+        if !isFile && !buffer.isEmpty { progress?.end() }
         var start = 0
         defer { buffer.removeAll(keepingCapacity: true) }
         while start < buffer.count {
@@ -71,24 +123,12 @@ final class Output {
                 continue
             }
             if code == EPIPE { throw ClosedPipe() }
-            throw CommandError(.unable, "standard output: \(Errno.text(code))")
+            throw CommandError(.unable, "\(name): \(Errno.text(code))")
         }
     }
 
-    /// Text in a colour of the terminal, or as it is where there is none.
-    func styled(_ text: String, _ style: Style) -> String {
-        isColoured ? "\u{1b}[\(style.rawValue)m\(text)\u{1b}[0m" : text
-    }
-
-    /// SGR parameters (ECMA-48).
-    enum Style: String {
-        case bold = "1"
-        case faint = "2"
-        case red = "31"
-        case green = "32"
-        case yellow = "33"
-        case cyan = "36"
-    }
+    /// Text in a style, or as it is where there are no colours.
+    func styled(_ text: String, _ style: TextStyle) -> String { isColoured ? style.applied(to: text) : text }
 }
 
 /// Writes a line on standard error, after the program's name.

@@ -7,6 +7,8 @@ enum OutputFormat: String, CaseIterable {
     case text
     case json
     case csv
+    case svg
+    case html
 }
 
 /// One verb of the command line, as data.
@@ -23,6 +25,8 @@ struct Verb: Sendable {
     var options: [OptionDescription] = []
     /// The forms of output it has, its default first. Empty: it prints no data, and has no --format.
     var formats: [OutputFormat] = []
+    /// Whether to say on a terminal, after a second, that it is still at work; not for one that waits for events.
+    var showsProgress = true
     /// After that many operands all words are operands, dashes or not.
     var literalAfter: Int?
     /// Command lines with what each does.
@@ -39,6 +43,12 @@ struct Verb: Sendable {
                     "format", formats.map(\.rawValue).joined(separator: "|"),
                     "form of the output, \(formats[0].rawValue) if not given"))
             if formats.contains(.json) { all.append(OptionDescription("json", nil, "the same as --format json")) }
+            all.append(
+                OptionDescription("output", "FILE", "write to this file, which is there only when it is whole"))
+            if formats.contains(.text) {
+                let choices = ColourChoice.allCases.map(\.rawValue).joined(separator: "|")
+                all.append(OptionDescription("color", choices, "auto, if not given: colours on a terminal only"))
+            }
         }
         all.append(OptionDescription("help", nil, "this text"))
         return all
@@ -64,6 +74,33 @@ struct Verb: Sendable {
 
 /// That many blanks.
 func padding(_ count: Int) -> String { String(repeating: " ", count: max(count, 0)) }
+
+extension Output {
+    /// Colours and file as the options that all verbs with data have say it.
+    func prepare(_ arguments: Arguments, for verb: Verb) throws {
+        guard !verb.formats.isEmpty else { return }
+        if let path = arguments.value("output") {
+            guard !path.isEmpty else { throw UsageError("--output needs the name of a file") }
+            try redirect(to: path)
+        }
+        let format = try arguments.format(verb.formats)
+        if isTerminal && (format == .svg || format == .html) {
+            throw UsageError("--format \(format.rawValue) is nothing to read on a terminal: give --output FILE")
+        }
+        if verb.showsProgress {
+            let words = ["vitrine", verb.name] + arguments.operands.prefix(1)
+            progress = Progress(words.joined(separator: " "))
+        }
+        var choice = ColourChoice.auto
+        if let text = arguments.value("color") {
+            guard let named = ColourChoice(rawValue: text) else {
+                throw UsageError("--color \(text): auto, always or never")
+            }
+            choice = named
+        }
+        colour(choice)
+    }
+}
 
 extension Arguments {
     /// The form of output that was asked for, of those a verb has (its default first).

@@ -94,7 +94,17 @@ public struct AuditReport: Sendable {
     }
 
     /// The report for people.
-    public var text: String {
+    public var text: String { text(isColoured: false) }
+
+    /// The report for people.
+    public func text(isColoured: Bool) -> String {
+        func paint(_ text: String, _ style: TextStyle) -> String { isColoured ? style.applied(to: text) : text }
+        /// A verdict, and what was found.
+        func lines(_ verdict: String, _ style: TextStyle, _ rest: String) -> [String] {
+            var lines = wrapped(verdict.padding(to: 6) + rest)
+            lines[0] = paint(verdict, style) + lines[0].dropFirst(verdict.count)
+            return lines
+        }
         let name = layout.map { "layout \($0)" }
         let about =
             switch ruleSet {
@@ -102,22 +112,22 @@ public struct AuditReport: Sendable {
             case .generic: "the rules for any system" + (name.map { ", \($0)" } ?? "")
             case .all: (name ?? "no layout") + " and the rules for any system"
             }
-        var lines = ["\(target): audit of \(about)"]
+        var report = [paint("\(target): audit of \(about)", .heading)]
         for result in results {
             switch result.finding {
-            case .right(let found): lines += wrapped("ok    \(result.rule): \(found)")
-            case .notApplicable(let reason): lines += wrapped("skip  \(result.rule): \(reason)")
+            case .right(let found): report += lines("ok", .good, "\(result.rule): \(found)")
+            case .notApplicable(let reason): report += lines("skip", .faint, "\(result.rule): \(reason)")
             case .wrong(let found):
-                lines += wrapped("FAIL  \(result.rule)")
-                lines += wrapped("        expected: \(result.expected)")
-                lines += wrapped("        found:    \(found)")
+                report += lines("FAIL", .bad, result.rule)
+                report += wrapped("        expected: \(result.expected)")
+                report += wrapped("        found:    \(found)")
             }
         }
         let failed = results.filter { !$0.passed }.count
-        lines.append(
+        report.append(
             "\(counted(results.count, "rule")): \(results.count - failed - skipped) passed, \(failed) failed, "
                 + "\(skipped) not applicable")
-        return lines.joined(separator: "\n") + "\n"
+        return report.joined(separator: "\n") + "\n"
     }
 
     /// Lines of at most 100 columns, continued under the rule's name.
@@ -149,14 +159,8 @@ public struct AuditReport: Sendable {
             writer.array { writer in
                 for result in results {
                     writer.object { writer in
-                        writer.member("rule", result.rule)
-                        writer.member("passed", result.passed)
-                        if case .notApplicable = result.finding { writer.member("skipped", true) }
-                        writer.member("expected", result.expected)
-                        writer.member("found", result.finding.text)
-                        writer.member("detail", result.finding.text)
+                        AuditReport.columns.members(of: result, into: &writer)
                         if result.count > 0 {
-                            writer.member("count", result.count)
                             writer.key("examples")
                             writer.array { writer in for example in result.examples { example.write(into: &writer) } }
                         }
@@ -167,4 +171,20 @@ public struct AuditReport: Sendable {
         writer.newline()
         return writer.bytes
     }
+
+    /// The report as CSV, a line a rule.
+    public var csv: [UInt8] { AuditReport.columns.csv(results) }
+
+    /// The fields of a rule.
+    private static let columns = Columns<AuditResult>(
+        Column("rule") { .text($0.rule) },
+        Column("passed") { .flag($0.passed) },
+        Column("skipped") { result in
+            if case .notApplicable = result.finding { return .flag(true) }
+            return .absent
+        },
+        Column("expected") { .text($0.expected) },
+        Column("found") { .text($0.finding.text) },
+        Column("detail") { .text($0.finding.text) },
+        Column("count") { $0.count > 0 ? FieldValue($0.count) : .absent })
 }

@@ -7,11 +7,13 @@ import PageTables
 /// The matches as text.
 ///
 /// - Parameter seconds: how long the search took.
-public func searchText(_ result: SearchResult, subject: Subject, seconds: Double) -> [UInt8] {
-    var buffer = TextBuffer()
-    buffer.line(subject.heading)
+public func searchText(
+    _ result: SearchResult, subject: Subject, seconds: Double, isColoured: Bool = false
+) -> [UInt8] {
+    var buffer = TextBuffer(isColoured: isColoured)
+    buffer.line(subject.heading, .heading)
     if !result.matches.isEmpty {
-        buffer.line("virtual address     physical       seen at  flags    region        bytes")
+        buffer.line("virtual address     physical       seen at  flags    region        bytes", .heading)
     }
     for match in result.matches {
         buffer.hex(match.va.rawValue, digits: 16)
@@ -19,7 +21,7 @@ public func searchText(_ result: SearchResult, subject: Subject, seconds: Double
         buffer.hex(match.gpa.rawValue)
         buffer.right(grouped(match.count), to: 42)
         buffer.tab(to: 44)
-        buffer.add(match.flags.columns)
+        buffer.flags(match.flags)
         buffer.tab(to: 53)
         buffer.add(match.region ?? "-")
         buffer.tab(to: 67)
@@ -61,21 +63,24 @@ public func searchJSON(_ result: SearchResult, subject: Subject, pattern: Search
         writer.member("complete", result.count == UInt64(result.matches.count))
         writer.key("matches")
         writer.array { writer in
-            for match in result.matches {
-                writer.object { writer in
-                    writer.member("va", hex: match.va.rawValue)
-                    writer.member("gpa", hex: match.gpa.rawValue)
-                    writer.member("count", match.count)
-                    writer.member("flags", match.flags.letters)
-                    writer.member("region", match.region)
-                    writer.member("bytes", hexadecimal(match.bytes))
-                }
-            }
+            for match in result.matches { matchColumns.write(match, into: &writer) }
         }
     }
     writer.newline()
     return writer.bytes
 }
+
+/// The matches as CSV, a line each.
+public func searchCSV(_ result: SearchResult) -> [UInt8] { matchColumns.csv(result.matches) }
+
+/// The fields of a match.
+private let matchColumns = Columns<SearchMatch>(
+    Column("va") { .address($0.va.rawValue) },
+    Column("gpa") { .address($0.gpa.rawValue) },
+    Column("count") { .unsigned($0.count) },
+    Column("flags") { .text($0.flags.letters) },
+    Column("region") { FieldValue($0.region) },
+    Column("bytes") { .text(hexadecimal($0.bytes)) })
 
 /// Two digits a byte.
 private func hexadecimal(_ bytes: [UInt8]) -> String {

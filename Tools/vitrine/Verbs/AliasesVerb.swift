@@ -20,7 +20,7 @@ extension InspectionVerbs {
             OptionDescription("layout", "NAME", "region names of this layout"),
             OptionDescription("limit", "N", "JSON lists at most N addresses one by one, 10000 if not given"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine aliases a pa:0x200000", "where the kernel's first page can be seen"),
             ("vitrine aliases a va:0xffff900000200000", "the other names of that address"),
@@ -35,7 +35,8 @@ extension InspectionVerbs {
             let target = try Targets.open(name)
             let subject = try subject(arguments, target: target)
             let report = aliasesReport(
-                of: try physicalRanges(what, subject: subject), subject: subject, form: form, limit: limit)
+                of: try physicalRanges(what, subject: subject), subject: subject, form: form, limit: limit,
+                isColoured: output.isColoured)
             try target.checkReads()
             try output.write(bytes: report.text)
             return report.count == 0 ? .fault : .success

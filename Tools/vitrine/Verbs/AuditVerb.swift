@@ -23,7 +23,7 @@ extension InspectionVerbs {
             OptionDescription("rules", "layout|generic|all", "the layout's rules, those for any system, or both"),
             OptionDescription("consistent", nil, "pause the vCPUs while the rules for any system read the tables"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine audit a", "every rule of the guest's layout"),
             ("vitrine audit a --layout osv --json", "the rules of osv, for a program"),
@@ -68,8 +68,9 @@ extension InspectionVerbs {
             let report = AuditReport(
                 target: target.name, layout: subject.layout?.name, ruleSet: rules, results: results)
             switch form {
-            case .text: try output.write(report.text)
+            case .text: try output.write(report.text(isColoured: output.isColoured))
             case .json: try output.write(bytes: report.json)
+            case .csv: try output.write(bytes: report.csv)
             }
             return report.passed ? .success : .fault
         })

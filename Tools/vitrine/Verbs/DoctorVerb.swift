@@ -11,15 +11,16 @@ extension InspectionVerbs {
         name: "doctor", summary: "what this host offers, and what to do about what is missing",
         usage: "[options]",
         details: "Ends with status 4 if no guest can run here.",
-        formats: [.text, .json],
+        formats: forms,
         examples: [("vitrine doctor", "KVM, memory, BPF, QEMU, libvirt: what is there")],
         run: { arguments, output in
             let form = try form(arguments)
             try arguments.end()
             let report = DoctorReport(kvmItems() + [runtimeFolder()] + HostChecks.all())
             switch form {
-            case .text: try output.write(report.text)
+            case .text: try output.write(report.text(isColoured: output.isColoured))
             case .json: try output.write(bytes: report.json)
+            case .csv: try output.write(bytes: report.csv)
             }
             return report.canRunGuests ? .success : .unable
         })

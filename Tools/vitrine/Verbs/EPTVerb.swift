@@ -26,7 +26,7 @@ extension InspectionVerbs {
                 "view", "summary|mappings", "the summary only, or every mapping; some mappings if not given"),
             OptionDescription("range", "A-B", "guest physical addresses from A to B only"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine ept a", "how much is mapped, in which pages, and the first mappings"),
             ("vitrine ept pid:1234 --source both", "KVM's tables of a QEMU against what they are made from"),
@@ -61,9 +61,14 @@ extension InspectionVerbs {
             switch form {
             case .text:
                 let limit = view == "summary" ? 0 : view == "mappings" ? Int.max : 32
-                try report.writeText(limit: limit, range: wanted) { try output.write(bytes: $0) }
+                try report.writeText(limit: limit, range: wanted, isColoured: output.isColoured) {
+                    try output.write(bytes: $0)
+                }
             case .json:
                 try report.writeJSON(withMappings: view != "summary", range: wanted) { try output.write(bytes: $0) }
+            case .csv:
+                try report.writeCSV(withMappings: view != "summary", range: wanted) { try output.write(bytes: $0) }
+                if !report.passed { complain("the kernel's tables and the computed view differ: see --format text") }
             }
             return report.passed ? .success : .fault
         })

@@ -123,8 +123,11 @@ extension InspectionVerbs {
         return first...last
     }
 
+    /// The forms that every report has.
+    static let forms: [OutputFormat] = [.text, .json, .csv]
+
     /// The form of a report.
     static func form(_ arguments: Arguments) throws -> ReportForm {
-        try arguments.format([.text, .json]) == .json ? .json : .text
+        ReportForm(rawValue: try arguments.format(forms).rawValue) ?? .text
     }
 }

@@ -8,7 +8,7 @@ extension InspectionVerbs {
     static let layouts = Verb(
         name: "layouts", summary: "the memory layouts themselves, as tables",
         usage: "[NAME] [options]",
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine layouts", "the names of all layouts"),
             ("vitrine layouts osv", "its regions, software bits and numbers"),
@@ -28,8 +28,9 @@ extension InspectionVerbs {
                 chosen = [layout]
             }
             switch form {
-            case .text: try output.write(layoutsText(chosen, inFull: name != nil))
+            case .text: try output.write(layoutsText(chosen, inFull: name != nil, isColoured: output.isColoured))
             case .json: try output.write(bytes: layoutsJSON(chosen))
+            case .csv: try output.write(bytes: layoutsCSV(chosen))
             }
             return .success
         })

@@ -2,6 +2,7 @@
 
 import Addresses
 import GuestFolders
+import Inspection
 import JSON
 import Options
 import SystemCalls
@@ -9,15 +10,15 @@ import Targets
 
 extension LifecycleVerbs {
     static let list = Verb(
-        name: "list", summary: "the guests of this user", usage: "[--format text|json]",
+        name: "list", summary: "the guests of this user", usage: "[options]",
         details: "What a killed guest left behind is removed on the way.",
-        formats: [.text, .json],
+        formats: [.text, .json, .csv],
         examples: [
             ("vitrine list", "name, process, state, layout, memory, vCPUs, stage and uptime of every guest"),
             ("vitrine list --json", "the same and more, for programs: stages, programs, counters"),
         ]
     ) { arguments, output in
-        let format = try arguments.format([.text, .json])
+        let format = try arguments.format([.text, .json, .csv])
         try arguments.end()
         let now = wallMicroseconds() / 1_000_000
         var guests: [JSON] = []
@@ -34,10 +35,24 @@ extension LifecycleVerbs {
             }
             writer.endLine()
             try output.write(bytes: writer.bytes)
+        case .csv: try output.write(bytes: columns.csv(guests))
         default: try table(guests, now: now, output)
         }
         return .success
     }
+
+    /// The fields of a guest in CSV: those of the JSON that are single values.
+    private static let columns: Columns<JSON> = {
+        func text(_ name: String) -> Column<JSON> { Column(name) { FieldValue($0[name]?.text) } }
+        func number(_ name: String) -> Column<JSON> {
+            Column(name) { guest in guest[name]?.uint64.map { .unsigned($0) } ?? .null }
+        }
+        return Columns(
+            text("name"), number("pid"), text("state"),
+            Column("halted") { guest in guest["halted"]?.boolean.map { .flag($0) } ?? .null }, text("layout"),
+            number("memory"), number("vcpus"), text("stage"), text("held-at"), number("started"), text("kernel"),
+            text("command-line"), text("console"))
+    }()
 
     /// What a guest says of itself; one that does not answer within a second is listed as such.
     private static func look(_ guest: GuestPaths, now: UInt64) -> JSON {
@@ -76,7 +91,7 @@ extension LifecycleVerbs {
                 if column > 0 { line += "  " }
                 line += rightAligned.contains(column) ? gap + text : column == row.count - 1 ? text : text + gap
             }
-            try output.line(number == 0 ? output.styled(line, .bold) : line)
+            try output.line(number == 0 ? output.styled(line, .heading) : line)
         }
     }
 

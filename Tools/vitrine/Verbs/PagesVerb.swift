@@ -25,7 +25,7 @@ extension InspectionVerbs {
             OptionDescription("consistent", nil, "pause the vCPUs while the tables are read"),
             OptionDescription("explain", nil, "say first where the names of regions come from"),
         ],
-        formats: [.text, .json],
+        formats: forms + [.svg, .html],
         examples: [
             ("vitrine pages a", "every mapped range with its permissions, backing and region"),
             ("vitrine pages a --stage B", "the tables as they were at boot stage B"),
@@ -35,11 +35,14 @@ extension InspectionVerbs {
                 "pages that ring 3 may write and execute, and 2 MiB pages"
             ),
             ("vitrine pages a --consistent --json", "a consistent dump for a program"),
+            ("vitrine pages a --format html --output a.html", "a page to look around in with a browser"),
             ("vitrine pages qmp:/run/vm.sock --explain", "a Linux guest of QEMU, and how its regions were found"),
         ],
         run: { arguments, output in
             var options = PagesOptions()
-            options.form = try form(arguments)
+            let format = try arguments.format(forms + [.svg, .html])
+            options.form = ReportForm(rawValue: format.rawValue) ?? .text
+            options.isColoured = output.isColoured
             options.explains = arguments.flag("explain")
             if let text = arguments.value("view") {
                 guard let view = PagesView(rawValue: text) else {
@@ -67,19 +70,18 @@ extension InspectionVerbs {
             if options.filter != nil, target.vcpuCount > 0, let pat = try target.registers(vcpu: 0)["pat"] {
                 options.memoryTypes = PageAttributeTable(rawValue: pat)
             }
-            guard isConsistent else {
-                let subject = try subject(arguments, target: target)
-                try writePages(subject, options: options) { try output.write(bytes: $0) }
-                try target.checkReads()
+            let pause = isConsistent ? try Pause(target) : nil
+            defer { pause?.end() }
+            let subject = try subject(arguments, target: target, moment: isConsistent ? "consistent" : "live")
+            if format == .svg || format == .html {
+                try drawing(of: subject, target: target, options: options, pause: pause, as: format, output)
                 return .success
             }
-            let pause = try Pause(target)
-            defer { pause.end() }
-            let subject = try subject(arguments, target: target, moment: "consistent")
-            try writePages(subject, options: options, holdsOutput: true, afterWalk: { pause.end() }) {
-                try output.write(bytes: $0)
-            }
+            let warnings = try writePages(
+                subject, options: options, holdsOutput: isConsistent, afterWalk: { pause?.end() }
+            ) { try output.write(bytes: $0) }
             try target.checkReads()
+            if format == .csv { for warning in warnings { complain(warning) } }
             return .success
         })
 }

@@ -1,7 +1,6 @@
 // vitrine save-tables
 
 import Cores
-import Glibc
 import Inspection
 import Options
 import SystemCalls
@@ -32,8 +31,9 @@ extension InspectionVerbs {
             if arguments.value("root") != nil { further = try subject(arguments, target: target) }
             let dump = try CoreWriter(tablesOf: target, further: further.map { (format: $0.format, root: $0.root) })
             _ = pause?.end()
-            let file = try FileDescriptor(open: path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
-            try dump.write { (bytes) throws(Errno) in try file.writeAll(bytes) }
+            let file = try ReplacedFile(path)
+            try dump.write { (bytes) throws(Errno) in try file.descriptor.writeAll(bytes) }
+            try file.commit()
             try output.write("\(path): \(dump.pages.count) pages of tables\n")
             return .success
         })

@@ -25,7 +25,7 @@ extension InspectionVerbs {
             OptionDescription("limit", "N", "show at most N matches, 1000 if not given; all are counted"),
             OptionDescription("layout", "NAME", "region names of this layout, not of the guest's own"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine search a 'string:vitrine: osv layout'", "where a text is, and at how many virtual addresses"),
             ("vitrine search a u64:0xffff800000200000", "pointers to an address, wherever they are kept"),
@@ -70,8 +70,15 @@ extension InspectionVerbs {
             let seconds = Double(monotonicNanoseconds() - start) / 1e9
             try target.checkReads()
             switch form {
-            case .text: try output.write(bytes: searchText(result, subject: subject, seconds: seconds))
+            case .text:
+                try output.write(
+                    bytes: searchText(result, subject: subject, seconds: seconds, isColoured: output.isColoured))
             case .json: try output.write(bytes: searchJSON(result, subject: subject, pattern: pattern))
+            case .csv:
+                try output.write(bytes: searchCSV(result))
+                if UInt64(result.matches.count) < result.count {
+                    complain("\(result.matches.count) of \(result.count) matches are shown: --limit N")
+                }
             }
             return result.count > 0 ? .success : .fault
         })

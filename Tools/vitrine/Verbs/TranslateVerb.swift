@@ -22,7 +22,7 @@ extension InspectionVerbs {
             OptionDescription(
                 "source", "computed|kernel", "kernel: with the entries of KVM's own tables on the way (needs BPF)"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine translate a 0xffff800000200000 0x200000", "two addresses of one page, entry by entry"),
             ("vitrine translate a ffff_8000_0020_0000 --json", "the same for a program"),
@@ -53,8 +53,11 @@ extension InspectionVerbs {
             }
             try target.checkReads()
             switch form {
-            case .text: try output.write(translateText(ways, subject: subject, pid: target.pid))
+            case .text:
+                try output.write(
+                    translateText(ways, subject: subject, pid: target.pid, isColoured: output.isColoured))
             case .json: try output.write(bytes: translateJSON(ways, subject: subject, pid: target.pid))
+            case .csv: try output.write(bytes: translateCSV(ways, subject: subject))
             }
             if let way = ways.first(where: { $0.status == "non-canonical" }) {
                 let problem = way.problem(format: subject.format) ?? ""
