@@ -1,6 +1,6 @@
 /* A guest that maps 1,048,576 pages of 4 KiB and then sleeps: what watching its page tables costs, and how soon a change is
  * seen. All its tables lie in the page-table arena. Each byte that comes in on the console flips the writable bit of one
- * page. It wants 1 GiB of RAM: then the arena holds its 2,055 tables.
+ * page and is answered by a point. It wants 1 GiB of RAM: then the arena holds its 2,055 tables.
  *
  *     ARENA + 0 PML4 | 1 PDPT | 2 PD: the first GiB 1:1, large pages | 3-6 PD of 4-8 GiB | 7... 2,048 PT, the first GiB four times
  */
@@ -88,6 +88,7 @@ received:
         movw    $SERIAL, %dx
         inb     %dx, %al
         xorq    $2, FLIPPED
+        OUT8    SERIAL, '.'
         OUT8    PIC, 0x20
         popq    %rdx
         popq    %rax

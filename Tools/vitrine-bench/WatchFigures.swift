@@ -38,14 +38,14 @@ private struct WatchBench {
         console = socket
     }
 
-    /// Waits until the tables are built: the guest prints a byte then.
-    func waitUntilBuilt() -> Bool {
-        let deadline = now() + 60
+    /// Waits until the guest prints a character: `!` when its tables are built, a point after each change.
+    func waitFor(_ character: Unicode.Scalar, within seconds: Double) -> Bool {
+        let deadline = now() + seconds
         var byte: UInt8 = 0
         while now() < deadline {
             var list = [pollfd(fd: console.number, events: Int16(POLLIN), revents: 0)]
             if poll(&list, 1, 100) > 0, recv(console.number, &byte, 1, Int32(MSG_DONTWAIT)) == 1,
-                byte == UInt8(ascii: "!")
+                byte == UInt8(ascii: character)
             {
                 return true
             }
@@ -112,7 +112,7 @@ func watchFigures(vitrine: String, quick: Bool) -> [Row] {
         return []
     }
     defer { _ = run([vitrine, "kill", bench.name], quiet: true) }
-    guard bench.waitUntilBuilt(), let child = Child([vitrine, "watch", bench.name]) else {
+    guard bench.waitFor("!", within: 60), let child = Child([vitrine, "watch", bench.name]) else {
         explain("vitrine-bench: the guest of bench/million-pages.elf does not get ready")
         return []
     }
@@ -136,11 +136,18 @@ func watchFigures(vitrine: String, quick: Bool) -> [Row] {
     let used = Double(bench.processorTime([bench.pid, child.pid]) &- before) / 1e9
     let share = used / (now() - begun)
     var delays = Sample()
+    // The way there and back by itself: how soon the guest's answer on the console comes.
+    var answers = Sample()
     for turn in 0..<(quick ? 20 : 100) {
         // Not in step with anything.
         usleep(20_000 + UInt32(turn * 7919 % 15_000))
         let sent = now()
         bench.change()
+        guard bench.waitFor(".", within: 5) else {
+            explain("vitrine-bench: the guest of bench/million-pages.elf does not answer")
+            return []
+        }
+        answers.add(now() - sent)
         guard let line = lines.next(within: 5), line.contains("~ 0x000000017d005000") else {
             explain("vitrine-bench: vitrine watch does not show the change")
             return []
@@ -155,7 +162,7 @@ func watchFigures(vitrine: String, quick: Bool) -> [Row] {
             reference: "of a core, \(fixed(seconds, 0)) s", goal: "<= 0.1 %", met: share <= 0.001),
         Row(
             what: "console input to the change it makes, shown", measured: milliseconds(delays.median),
-            reference: milliseconds(sorted.last ?? .nan) + " worst", ratio: milliseconds(nearlyAll) + " 90 %",
+            reference: milliseconds(answers.median) + " its answer", ratio: milliseconds(nearlyAll) + " 90 %",
             goal: "<= 10 ms (90 %)", met: nearlyAll <= 0.010),
     ]
 }
