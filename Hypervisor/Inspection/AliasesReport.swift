@@ -12,8 +12,7 @@ import PageTables
 public func aliasesReport(
     of range: ClosedRange<GPA>, subject: Subject, form: ReportForm
 ) -> (text: [UInt8], count: UInt64) {
-    let (found, summary) = aliases(
-        of: range, root: subject.root, format: subject.format, memory: subject.memory)
+    let (found, summary) = subject.space.aliases(of: range, in: subject.memory)
     switch form {
     case .text: return (aliasesText(found, range: range, subject: subject), found.count)
     case .json: return (aliasesJSON(found, summary: summary, range: range, subject: subject), found.count)
@@ -60,7 +59,7 @@ private func aliasesJSON(
         writer.member("schema", "vitrine.aliases/1")
         writer.member("target", subject.name)
         writer.member("layout", subject.layout?.name)
-        writer.member("root", hex: subject.root.rawValue)
+        subject.writeRoots(into: &writer)
         writer.member("mode", subject.format.name)
         writer.member("moment", subject.moment)
         writer.member("gpa", hex: range.lowerBound.rawValue)

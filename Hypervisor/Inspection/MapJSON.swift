@@ -16,7 +16,7 @@ public func mapJSON(_ subject: Subject, pid: Int32, backing: BackingPages? = nil
         writer.member("schema", "vitrine.map/1")
         writer.member("target", subject.name)
         writer.member("layout", subject.layout?.name)
-        writer.member("root", hex: subject.root.rawValue)
+        subject.writeRoots(into: &writer)
         writer.member("mode", subject.format.name)
         writer.member("moment", subject.moment)
         writer.member("pid", pid)

@@ -29,7 +29,7 @@ final class PagesJSON: PagesPrinter {
         writer.member("schema", "vitrine.pages/1")
         writer.member("target", subject.name)
         writer.member("layout", subject.layout?.name)
-        writer.member("root", hex: subject.root.rawValue)
+        subject.writeRoots(into: &writer)
         writer.member("mode", subject.format.name)
         writer.member("moment", subject.moment)
         if let source = subject.source { writer.member("memory", source) }

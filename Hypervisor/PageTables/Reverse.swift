@@ -40,14 +40,7 @@ public struct Aliases: Sendable {
 public func aliases(
     of range: ClosedRange<GPA>, root: GPA, format: PageTableFormat, memory: some PhysicalMemory, limit: Int = 100_000
 ) -> (Aliases, WalkSummary) {
-    var search = AliasSearch(range: range, limit: limit)
-    var options = WalkOptions()
-    options.ignoredBits = format.volatileBits
-    let summary = walk(root: root, format: format, memory: memory, options: options, into: &search)
-    var result = Aliases()
-    result.aliases = search.found.sorted { $0.va < $1.va }
-    result.isTruncated = search.isTruncated || !summary.isComplete
-    return (result, summary)
+    AddressSpace(format: format, root: root).aliases(of: range, in: memory, limit: limit)
 }
 
 /// Gathers aliases from runs.

@@ -57,7 +57,7 @@ extension InspectionVerbs {
             case .json: try output.write(bytes: translateJSON(ways, subject: subject, pid: target.pid))
             }
             if let way = ways.first(where: { $0.status == "non-canonical" }) {
-                let problem = way.problem(format: subject.format) ?? ""
+                let problem = way.problem ?? ""
                 throw CommandError(.usage, "\(way.translation.va.hex): \(problem)")
             }
             return ways.allSatisfy { $0.status == "mapped" } ? .success : .fault
@@ -107,7 +107,7 @@ extension InspectionVerbs {
             guard let address = GVA(parsing: text.dropFirst(3)) else { throw UsageError("'\(text)' is no address") }
             let way = AddressWay(address, in: subject, pageMap: nil)
             guard let gpa = way.mapping?.gpa else {
-                let problem = way.problem(format: subject.format) ?? "not mapped"
+                let problem = way.problem ?? "not mapped"
                 throw CommandError(way.status == "non-canonical" ? .usage : .fault, "\(address.hex): \(problem)")
             }
             let page = gpa.alignedDown(to: 4096)
