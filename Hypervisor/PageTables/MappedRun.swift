@@ -91,7 +91,7 @@ import Addresses
     /// The level it was read as.
     public let level: Int
     /// The first virtual address it was reached at.
-    public internal(set) var va: GVA
+    public var va: GVA
     /// Its size in bytes.
     public let size: UInt64
     /// The present entries in it.

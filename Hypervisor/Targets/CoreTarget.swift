@@ -41,6 +41,8 @@ public final class CoreTarget: Target {
         } catch {
             switch error {
             case .call(let error) where error.code == 2: throw .noSuchTarget("\(error)")
+            // Not a file that can hold a dump.
+            case .call(let error) where error.code == 22: throw .input(error.call)
             case .call(let error): throw .call(error)
             default: throw .input("\(path): \(error)")
             }

@@ -50,9 +50,15 @@ func build(_ variant: Variant, uart: UInt32) {
         let user = Tables(root: Physical.userFirstLevel)
         let notGlobal: UInt32 = 1 << 11
         for page in 0..<8 as Range<UInt32> {
-            user.page(0x0000_8000 &+ page << 12, pageFrames &+ 0x80_0000 &+ page << 12 | Bits.small(ap: 2, xn: false) | notGlobal)
-            user.page(0x0040_0000 &+ page << 12, pageFrames &+ 0x90_0000 &+ page << 13 | Bits.small(ap: 3, xn: true) | notGlobal)
-            user.page(0x7fff_8000 &+ page << 12, pageFrames &+ 0xa0_0000 &+ page << 12 | Bits.small(ap: 3, xn: true) | notGlobal)
+            user.page(
+                0x0000_8000 &+ page << 12,
+                pageFrames &+ 0x80_0000 &+ page << 12 | Bits.small(ap: 2, xn: false) | notGlobal)
+            user.page(
+                0x0040_0000 &+ page << 12,
+                pageFrames &+ 0x90_0000 &+ page << 13 | Bits.small(ap: 3, xn: true) | notGlobal)
+            user.page(
+                0x7fff_8000 &+ page << 12,
+                pageFrames &+ 0xa0_0000 &+ page << 12 | Bits.small(ap: 3, xn: true) | notGlobal)
         }
         arm_set_tables(1, Physical.userFirstLevel, Physical.firstLevel, 1)
     }

@@ -81,6 +81,10 @@ struct ARMReport {
         try compare(report, space, target.memory, accessFlag: arm.sctlr >> 29 & 1 == 1)
         try compareWithQEMU(target, space, accessFlag: arm.sctlr >> 29 & 1 == 1)
         try compareWithDumps(target, qemu)
+        // The processor with PXN.
+        if machine.arguments.contains("cortex-a15") {
+            try Recording.keep(["arm-short", "arm-split", "arm-courseos"][variant], target, report: qemu.consoleText)
+        }
         withExtendedLifetime(qemu) {}
     }
 
@@ -96,7 +100,8 @@ struct ARMReport {
                 flags.contains(.readable), flags.contains(.writable), flags.isSuperset(of: [.readable, .user]),
                 flags.isSuperset(of: [.writable, .user]) && !flags.contains(.userReadOnly),
             ]
-            let name: Comment = "VA \(GVA(line.va).hex), \(String(describing: mapping)), PAR \(line.pars.map { GPA($0).hex })"
+            let name: Comment =
+                "VA \(GVA(line.va).hex), \(String(describing: mapping)), PAR \(line.pars.map { GPA($0).hex })"
             #expect(line.pars.map { $0 & 1 == 0 } == expected, name)
             for par in line.pars where par & 1 == 0 {
                 mapped += 1
@@ -129,7 +134,8 @@ struct ARMReport {
         let asked = addresses.sorted()
         var answers: [String] = []
         for start in stride(from: 0, to: asked.count, by: 200) {
-            answers += try target.client.human(asked[start..<min(start + 200, asked.count)].map { "gva2gpa \(GVA($0).hex)" })
+            answers += try target.client.human(
+                asked[start..<min(start + 200, asked.count)].map { "gva2gpa \(GVA($0).hex)" })
         }
         var mapped = 0
         for (address, answer) in zip(asked, answers) {
@@ -137,9 +143,7 @@ struct ARMReport {
             if let flags = mapping?.flags, !flags.contains(.readable) || accessFlag && !flags.contains(.accessed) {
                 mapping = nil
             }
-            let theirs = answer.firstRange(of: "gpa: ").flatMap { start in
-                parseHexadecimal(answer[start.upperBound...].prefix { $0.isHexDigit || $0 == "x" })
-            }
+            let theirs = PrintedRun.gpa(answer)
             if theirs != nil { mapped += 1 }
             #expect(mapping?.gpa.rawValue == theirs, "VA \(GVA(address).hex): QEMU says \(answer)")
         }

@@ -38,6 +38,7 @@ import Testing
         #expect(format.name == mode)
         let leaves = try compare(target, randomAddresses: 400)
         #expect(leaves > 1000)
+        try Recording.keep(image, target)
         // The core of the same moment says the same.
         let path = machine.folder + "/core"
         try target.client.execute(

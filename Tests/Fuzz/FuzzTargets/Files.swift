@@ -13,7 +13,8 @@ func fuzzCore(_ bytes: UnsafeRawBufferPointer) {
     else { return }
     var buffer = [UInt8](repeating: 0, count: 64)
     for segment in target.file.segments.prefix(16) {
-        precondition(segment.size > 0 && segment.offset + segment.size <= UInt64(bytes.count), "a segment out of the file")
+        precondition(
+            segment.size > 0 && segment.offset + segment.size <= UInt64(bytes.count), "a segment out of the file")
         _ = target.memory.page(at: segment.start)
         _ = buffer.withUnsafeMutableBytes { target.memory.read(segment.range.upperBound, into: $0) }
     }

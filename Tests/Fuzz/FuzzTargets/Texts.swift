@@ -25,7 +25,9 @@ func fuzzJSON(_ bytes: UnsafeRawBufferPointer) {
 /// What a monitor says: nothing that is made of it runs over.
 func fuzzMonitor(_ bytes: UnsafeRawBufferPointer) {
     let text = String(decoding: bytes, as: UTF8.self)
-    for range in QEMUText.memoryView(text) { precondition(range.first <= range.last, "a range that ends before it begins") }
+    for range in QEMUText.memoryView(text) {
+        precondition(range.first <= range.last, "a range that ends before it begins")
+    }
     _ = QEMUText.hostAddress(text)
     let registers = QEMUText.registers(text)
     precondition(Set(registers.values.map(\.name)).count == registers.values.count, "a register twice")
