@@ -188,6 +188,8 @@ if Context.environment["VITRINE_FUZZ"] != nil {
         .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
         .executableTarget(
             name: "vitrine-fuzz", dependencies: ["FuzzTargets", "CLibFuzzer"], path: "Tests/Fuzz/vitrine-fuzz",
-            swiftSettings: strict),
+            swiftSettings: strict,
+            // gold does not get along with this much debugging information.
+            linkerSettings: [.unsafeFlags(["-use-ld=lld"])]),
     ]
 }

@@ -47,7 +47,9 @@ public struct AddressSpace: Hashable, Sendable {
     @inlinable public var regions: [TableRegion] { [first] + others }
 
     /// The tables that translate an address; the last if none does.
-    @inlinable public func region(of address: GVA) -> TableRegion { regions.first { $0.range.contains(address) } ?? others.last ?? first }
+    @inlinable public func region(of address: GVA) -> TableRegion {
+        regions.first { $0.range.contains(address) } ?? others.last ?? first
+    }
 
     @usableFromInline var isWhole: Bool { others.isEmpty && first.range == GVA(0)...GVA(.max) }
 

@@ -304,7 +304,8 @@ import GuestMemory
             }
         } else {
             record = tables.count
-            tables.append(VisitedTable(
+            tables.append(
+                VisitedTable(
                     gpa: GPA(target), level: level, va: GVA(va), size: format.tableSize(level: level)))
         }
         guard visits < options.tableLimit else {

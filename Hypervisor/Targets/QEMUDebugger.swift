@@ -40,7 +40,8 @@ enum QEMUDebugger {
             let all = isSecure ? itsNames.map { $0 + "_S" } + itsNames : itsNames
             guard let value = all.lazy.compactMap({ found[$0] }).first else {
                 throw .unable(
-                    "'\(client.name)': QEMU does not give \(itsNames[0]) of CPU \(cpu); --root PA --paging arm names tables")
+                    "'\(client.name)': QEMU does not give \(itsNames[0]) of CPU \(cpu); --root PA --paging arm names tables"
+                )
             }
             values.append((name, value))
         }
@@ -248,7 +249,8 @@ package enum DebuggerText {
     /// Names and numbers out of `<reg name="DACR" bitsize="32" regnum="135" group="cp_regs"/>`.
     package static func registers(_ description: [UInt8]) -> [(name: String, number: UInt64)] {
         var found: [(name: String, number: UInt64)] = []
-        for element in String(decoding: description, as: UTF8.self).split(separator: "<") where element.hasPrefix("reg ") {
+        for element in String(decoding: description, as: UTF8.self).split(separator: "<")
+        where element.hasPrefix("reg ") {
             var attributes: [Substring: Substring] = [:]
             for word in element.split(whereSeparator: { $0 == " " || $0 == "/" || $0 == ">" }) {
                 let parts = word.split(separator: "=", maxSplits: 1)
@@ -268,7 +270,9 @@ package enum DebuggerText {
         guard !answer.isEmpty, answer.count <= 16, answer.count % 2 == 0 else { return nil }
         var value: UInt64 = 0
         for place in stride(from: 0, to: answer.count, by: 2).reversed() {
-            guard let byte = UInt8(String(decoding: answer[place..<place + 2], as: UTF8.self), radix: 16) else { return nil }
+            guard let byte = UInt8(String(decoding: answer[place..<place + 2], as: UTF8.self), radix: 16) else {
+                return nil
+            }
             value = value << 8 | UInt64(byte)
         }
         return value

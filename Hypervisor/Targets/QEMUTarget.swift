@@ -165,7 +165,8 @@ public final class QEMUTarget: Target {
         }
         let (values, segments) = QEMUText.registers(try client.humanCommand("info registers", cpu: cpus[vcpu]))
         if values.contains(where: { $0.name == "psr" }) {
-            let arm = try QEMUDebugger.armRegisters(client, cpu: cpus[vcpu], psr: values.first { $0.name == "psr" }?.value ?? 0)
+            let arm = try QEMUDebugger.armRegisters(
+                client, cpu: cpus[vcpu], psr: values.first { $0.name == "psr" }?.value ?? 0)
             return TargetRegisters(
                 values: values + arm.values, segments: [], maxPhysicalAddressBits: 40, arm: arm.paging)
         }

@@ -67,7 +67,7 @@ func vitrine(_ words: [String]) throws -> (status: Int32, output: String, errors
         ),
         ({ $0.programHeaders = 1 << 50 }, 0x5000, "the program header table ends at byte"),
         ({ $0.programHeaders = .max - 10 }, 0x5000, "the program header table runs past"),
-        ({ $0.count = 0xffff }, 0x5000, "header"),
+        ({ $0.count = 0xffff }, 0x5000, "a core without memory"),
         ({ $0.machine = 8 }, 0x5000, "a core of machine 8"),
         ({ $0.type = 2 }, 0x5000, "of type 2 and no core"),
         ({ $0.segments[0].fileSize = 1 << 40 }, 0x5000, "notes of 1099511627776 bytes"),
@@ -96,7 +96,7 @@ func vitrine(_ words: [String]) throws -> (status: Int32, output: String, errors
         try expect(["pages", "core:/nonexistent"], 3, "/nonexistent")
         try expect(["pages", "core:/tmp"], 2, "/tmp is no regular file")
         try expect(["pages", "core:/dev/zero"], 2, "/dev/zero is no regular file")
-        try expect(["pages", "core:"], 3, "")
+        try expect(["pages", "core:"], 3, "No such file")
         for (bytes, text) in [
             ([], "the file is empty"), ([1, 2, 3], "with 3 bytes no image"),
             (Array("KDUMP   ".utf8), "kdump-compressed"),
@@ -143,8 +143,9 @@ func vitrine(_ words: [String]) throws -> (status: Int32, output: String, errors
             #expect(
                 lines.count == 3 && lines[0].hasPrefix("vitrine: --filter, character \(mark + 1): "), "\(result.errors)"
             )
-            #expect(lines.dropFirst().first == "  \(filter)")
-            #expect(lines.last == "  " + String(repeating: " ", count: mark) + "^", "\(result.errors)")
+            #expect(lines.dropFirst().first.map(String.init) == "  \(filter)")
+            let marked = "  " + String(repeating: " ", count: mark) + "^"
+            #expect(lines.last.map(String.init) == marked, "\(result.errors)")
         }
     }
 }

@@ -33,17 +33,15 @@ import Testing
         let target = try Recording.target(name)
         let space = try target.addressSpace()
         let report = try ARMReport(String(decoding: Recording.read("\(name).par"), as: UTF8.self))
-        let hasAccessFlag = report.registers[1] >> 29 & 1 == 1
-        try ARMGuestTests().compare(report, space, target.memory, accessFlag: hasAccessFlag)
+        let arm = try #require(try target.registers(vcpu: 0).arm)
+        try ARMGuestTests().compare(report, space, target.memory, arm: arm)
         // QEMU reads as PL1 does.
-        try translations(name, space, target) { flags in
-            flags.contains(.readable) && (!hasAccessFlag || flags.contains(.accessed))
-        }
+        try translations(name, space, target) { ARMGuestTests.usableFlags($0, arm: arm).contains(.readable) }
     }
 
     /// Every recorded answer of `gva2gpa`.
     func translations(
-        _ name: String, _ space: AddressSpace, _ target: CoreTarget, mayRead: (PageFlags) -> Bool
+        _ name: String, _ space: AddressSpace, _ target: CoreTarget, mayRead: (Translation) -> Bool
     ) throws {
         var mapped = 0
         let lines = try Recording.lines("\(name).gpa")
@@ -51,7 +49,8 @@ import Testing
             try #require(words.count == 2)
             let address = GVA(try #require(parseHexadecimal(words[0])))
             let expected = words[1] == "-" ? nil : parseHexadecimal(words[1])
-            let mapping = space.translate(address, in: target.memory).mapping.flatMap { mayRead($0.flags) ? $0 : nil }
+            let translation = space.translate(address, in: target.memory)
+            let mapping = mayRead(translation) ? translation.mapping : nil
             #expect(mapping?.gpa.rawValue == expected, "VA \(address.hex)")
             if expected != nil { mapped += 1 }
         }

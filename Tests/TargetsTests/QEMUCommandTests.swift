@@ -92,7 +92,9 @@ import Testing
                 let command = request["arguments"]?["command-line"]?.text ?? ""
                 if command == "info registers" {
                     // Half a line, and then nothing for longer than anybody waits.
-                    connection.say(#"{"return": "CR0=80"#)
+                    _ = Array(#"{"return": "CR0=80"#.utf8).withUnsafeBytes {
+                        write(connection.socket.rawValue, $0.baseAddress, $0.count)
+                    }
                     _ = connection.next()
                     sleep(12)
                     return
@@ -113,13 +115,25 @@ import Testing
     /// Answers that make no sense.
     @Test(arguments: [
         ("info mtree", "unknown command", 4),
-        ("info mtree", "FlatView #0\n AS \"memory\"\n  0-fff (prio 0, ram): x", 4),
+        ("info mtree", "FlatView #0\n AS \"memory\"\n  0-7ff (prio 0, ram): x", 4),
         ("gpa2hva", "No memory", 4), ("info registers", "PC=0 X00=1", 4), ("info registers", "", 4),
         ("xp /512gx 0x1000", "Cannot access memory", 4),
     ]) func itTalksNonsense(step: String, text: String, status: Int32) throws {
         let result = try pages { $0.hasPrefix(step) ? text : Self.machine($0) }
         #expect(result.status == status, "\(result.output)\(result.errors)")
         #expect(result.errors.hasPrefix("vitrine: ") && result.errors.count > 20, "\(result.errors)")
+    }
+
+    /// CR3 names a page that is not RAM: the report says so.
+    @Test func aRootOutsideRAM() throws {
+        let result = try pages { command in
+            if command == "info registers" {
+                return QEMUTargetTests.registers.replacingOccurrences(of: "CR3=0000000000001000", with: "CR3=7ffff000")
+            }
+            return Self.machine(command)
+        }
+        #expect(result.status == 0 && result.output.contains("nothing is mapped"), "\(result.errors)")
+        #expect(result.output.contains("table outside RAM"), "\(result.output)")
     }
 
     @Test func noMonitor() throws {

@@ -37,7 +37,7 @@ func fuzzWalk(_ bytes: UnsafeRawBufferPointer) {
         precondition(tableChanges(since: summary, format: format, memory: memory).changed == 0, "nothing changed")
     }
     let range = GPA(UInt64(choices) << 12)...GPA(UInt64(choices) << 12 | 4095)
-    if summary.isComplete && summary.tables.count < 300 {
+    if summary.isComplete && summary.tables.count < 60 {
         _ = aliases(of: range, root: root, format: format, memory: memory, limit: 1000)
     }
 }
@@ -49,7 +49,7 @@ private func options(_ choices: UInt8, around address: GVA) -> WalkOptions {
     if choices & 4 != 0 { options.range = address...GVA(address.rawValue | 0xfff_ffff) }
     if choices & 8 != 0 { options.absentMask = 0x100 }
     options.revisitLimit = choices & 16 != 0 ? 0 : 16
-    options.tableLimit = choices & 32 != 0 ? 7 : 400
+    options.tableLimit = choices & 32 != 0 ? 7 : 100
     options.findingLimit = 50
     return options
 }
@@ -88,7 +88,7 @@ func fuzzChangingMemory(_ bytes: UnsafeRawBufferPointer) {
     precondition(summary.findings.count <= options.findingLimit, "more findings than allowed")
     _ = translate(address, root: root, format: format, memory: memory)
     _ = tableChanges(since: summary, format: format, memory: memory)
-    if summary.tables.count < 300 {
+    if summary.tables.count < 60 {
         _ = aliases(of: root...(root &+ 4095), root: root, format: format, memory: memory, limit: 1000)
     }
 }
