@@ -174,7 +174,7 @@ struct ARMReport {
         #expect(saved.slots.slots.map(\.size) == target.slots.slots.map(\.size))
         try target.client.execute(
             "dump-guest-memory",
-            [JSONMember("paging", false), JSONMember("protocol", .string("file:\(path).core"))], timeout: 60)
+            [JSONMember("paging", false), JSONMember("protocol", .string("file:\(path).core"))], timeout: 180)
         let core = try CoreTarget(path: path + ".core")
         #expect(core.isARM && core.vcpuCount == 0)
         #expect(space.runs(in: core.memory).runs == live)
