@@ -129,7 +129,9 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
-        tool("vitrine-bench", ["SystemCalls", "JSON", "Targets", "GuestImages"]),
+        tool(
+            "vitrine-bench",
+            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
 
         // What `make fuzz` runs under libFuzzer, and the tests on the inputs that are kept.
         .target(
@@ -170,8 +172,11 @@ let package = Package(
             "Targets", ["Addresses", "SystemCalls", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Targets"]),
         tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
         tests(
-            "Oracle", ["Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "GuestImages"],
-            exclude: ["Fixtures"]),
+            "Oracle",
+            [
+                "Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Layouts", "Inspection",
+                "GuestImages",
+            ], exclude: ["Fixtures"]),
         tests(
             "EndToEnd",
             [

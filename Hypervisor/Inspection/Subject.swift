@@ -41,6 +41,8 @@ public struct Subject: Sendable {
     public let name: String
     /// The layout, or nil if it is not known.
     public let layout: Layout?
+    /// The Linux kernel that the layout was found with, or nil.
+    public let linux: LinuxKernel?
     /// The slots, with host virtual addresses of the guest's process.
     public let slots: SlotTable
     /// Where tables are read.
@@ -61,18 +63,19 @@ public struct Subject: Sendable {
     /// A subject.
     public init(
         name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, format: PageTableFormat, root: GPA,
-        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true
+        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true, linux: LinuxKernel? = nil
     ) {
         self.init(
             name: name, layout: layout, slots: slots, memory: memory, space: AddressSpace(format: format, root: root),
-            moment: moment, source: source, hasHostAddresses: hasHostAddresses)
+            moment: moment, source: source, hasHostAddresses: hasHostAddresses, linux: linux)
     }
 
     /// A subject with the tables of a processor.
     public init(
         name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, space: AddressSpace,
-        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true
+        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true, linux: LinuxKernel? = nil
     ) {
+        self.linux = linux
         self.source = source
         self.hasHostAddresses = hasHostAddresses
         self.name = name
@@ -88,7 +91,7 @@ public struct Subject: Sendable {
 
     /// What a report begins with.
     var heading: String {
-        let layout = layout.map { "layout \($0.name), " } ?? ""
+        let layout = layout.map { "layout \($0.name)\(linux == nil ? "" : " (found)"), " } ?? ""
         let source = source.map { ", memory by \($0)" } ?? ""
         var roots = "root \(root.hex)"
         for region in space.others { roots += ", from \(region.range.lowerBound.hex) on \(region.root.hex)" }

@@ -126,7 +126,14 @@ public struct AddressSpace: Hashable, Sendable {
     public func aliases(
         of range: ClosedRange<GPA>, in memory: some PhysicalMemory, limit: Int = 100_000
     ) -> (Aliases, WalkSummary) {
-        var search = AliasSearch(range: range, limit: limit)
+        aliases(of: [range], in: memory, limit: limit)
+    }
+
+    /// The same for several physical ranges, by ascending address, none overlapping another.
+    public func aliases(
+        of ranges: [ClosedRange<GPA>], in memory: some PhysicalMemory, limit: Int = 100_000
+    ) -> (Aliases, WalkSummary) {
+        var search = AliasSearch(ranges: ranges, limit: limit)
         var options = WalkOptions()
         options.ignoredBits = format.volatileBits
         let summary = walk(in: memory, options: options, into: &search)

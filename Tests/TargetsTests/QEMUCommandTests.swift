@@ -2,6 +2,7 @@
 
 import Foundation
 import JSON
+import SystemCalls
 import Targets
 import Testing
 

@@ -63,10 +63,18 @@ extension InspectionVerbs {
             }
             space = AddressSpace(format: format, root: address)
         }
+        // A layout that is known wins; else the tables may show a Linux kernel.
+        let linux =
+            layout == nil && format.virtualBits > 32
+            ? LinuxKernel.find(
+                root: space.root, format: format, memory: target.memory, slots: target.slots,
+                // A monitor takes a millisecond for each.
+                tableLimit: target.memorySource == "monitor" ? 2048 : 1 << 18) : nil
         return Subject(
-            name: target.name, layout: layout, slots: target.slots, memory: .live(target.memory), space: space,
-            moment: target.isLive ? moment : "consistent",
-            source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0)
+            name: target.name, layout: layout ?? linux?.layout, slots: target.slots, memory: .live(target.memory),
+            space: space, moment: target.isLive ? moment : "consistent",
+            source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0,
+            linux: linux)
     }
 
     /// Formats that --paging names.
