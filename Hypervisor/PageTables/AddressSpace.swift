@@ -59,17 +59,18 @@ public struct AddressSpace: Hashable, Sendable {
     ///   - address: any number; one that is not canonical is a result.
     ///   - memory: where the tables are read.
     @inlinable public func translate(_ address: GVA, in memory: some PhysicalMemory) -> Translation {
-        let region = region(of: address)
-        if !region.range.contains(address) {
-            // No tables are in force for it (TTBCR.PD0, PD1), or no address is so high.
-            var translation = Translation(address)
-            let limit = regions.last?.range.upperBound ?? GVA(.max)
-            if address <= limit || address.rawValue >> 32 == 0 {
-                translation.end(.notMapped(level: region.format.rootLevel, value: 0))
-            }
-            return translation
+        if first.range.contains(address) {
+            return PageTables.translate(address, root: first.root, format: first.format, memory: memory)
         }
-        return PageTables.translate(address, root: region.root, format: region.format, memory: memory)
+        for region in others where region.range.contains(address) {
+            return PageTables.translate(address, root: region.root, format: region.format, memory: memory)
+        }
+        // No tables are in force for it (TTBCR.PD0, PD1), or no address is so high.
+        var translation = Translation(address)
+        if address <= (others.last ?? first).range.upperBound || address.rawValue >> 32 == 0 {
+            translation.end = .notMapped(level: first.format.rootLevel, value: 0)
+        }
+        return translation
     }
 
     /// Walks all tables and hands runs of leaves to `consumer`, by ascending virtual address.

@@ -12,7 +12,7 @@ func vitrine(_ words: [String]) throws -> (status: Int32, output: String, errors
         .deletingLastPathComponent()
     process.executableURL = folder.appending(path: "vitrine")
     process.arguments = words
-    let output = Pipe()
+    let output = Foundation.Pipe()
     let errors = FileManager.default.temporaryDirectory.appending(path: "vitrine-errors-\(UUID().uuidString)")
     try Data().write(to: errors)
     defer { try? FileManager.default.removeItem(at: errors) }

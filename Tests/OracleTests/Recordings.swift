@@ -80,7 +80,7 @@ enum Recording {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/gzip")
         process.arguments = ["-dc", folder.appending(path: name + ".gz").path]
-        let pipe = Pipe()
+        let pipe = Foundation.Pipe()
         process.standardOutput = pipe
         try process.run()
         let contents = pipe.fileHandleForReading.readDataToEndOfFile()

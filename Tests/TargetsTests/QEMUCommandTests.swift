@@ -14,7 +14,7 @@ import Testing
             .deletingLastPathComponent()
         process.executableURL = folder.appending(path: "vitrine")
         process.arguments = words
-        let output = Pipe()
+        let output = Foundation.Pipe()
         let errors = FileManager.default.temporaryDirectory.appending(path: "vitrine-errors-\(UUID().uuidString)")
         try Data().write(to: errors)
         defer { try? FileManager.default.removeItem(at: errors) }
