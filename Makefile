@@ -2,6 +2,7 @@
 # make demo       boots the osv guest and shows its double mapping
 # make test       builds, checks the style, runs every test
 # make test-hardware  boots a stock kernel with real nested paging (under QEMU) and checks everything in there
+# make fuzz       runs every reader of foreign bytes on made-up ones (libFuzzer), a fixed number each
 # make bench      measures, each number beside its reference
 # make install    PREFIX=/usr/local by default
 # Each installs the Debian packages it needs, if they are missing.
@@ -13,12 +14,13 @@ SWIFTFLAGS ?=
 
 # Needed to build: the JSON parser, what loads BPF programs. Needed to test: QEMU and a stock kernel as oracles, gcc for a guest program.
 BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio gcc libc6-dev python3 util-linux
+TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 qemu-system-arm linux-image-amd64 busybox-static cpio gcc libc6-dev python3 \
+	util-linux
 
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
 HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
 
-.PHONY: all build demo test test-hardware lint format bench install uninstall clean build-packages test-packages \
+.PHONY: all build demo test test-hardware lint format bench fuzz install uninstall clean build-packages test-packages \
 	hardware-packages
 
 all: build
@@ -51,6 +53,9 @@ test: test-packages lint
 
 test-hardware: hardware-packages build
 	@Tools/hardware-bench/test-hardware .build/release .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages
+
+fuzz: build-packages
+	@Tools/fuzz
 
 # The floor that benchmarks compare with is plain C, without anything of ours.
 bench: test-packages build

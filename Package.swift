@@ -40,6 +40,12 @@ func tests(
 let package = Package(
     name: "vitrine",
     products: [
+        // Everything that looks at machines, in one piece; docs/library.md.
+        .library(
+            name: "Vitrine",
+            targets: [
+                "Addresses", "GuestMemory", "PageTables", "Cores", "SecondStage", "Targets", "Layouts", "Inspection",
+            ]),
         .library(name: "PageTables", targets: ["PageTables"]),
         .library(name: "GuestMemory", targets: ["GuestMemory"]),
         .library(name: "SecondStage", targets: ["SecondStage"]),
@@ -132,6 +138,19 @@ let package = Package(
             "vitrine-bench",
             ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
 
+        // What `make fuzz` runs under libFuzzer, and the tests on the inputs that are kept.
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Inspection",
+            ], path: "Tests/Fuzz/FuzzTargets", swiftSettings: strict),
+        tests("Fuzz", ["FuzzTargets"]),
+
+        // The example of docs/library.md.
+        .executableTarget(
+            name: "library-example", dependencies: ["Addresses", "PageTables", "Targets"],
+            path: "Tests/LibraryExample", swiftSettings: strict),
+
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
         tests("Options", ["Options"]),
@@ -164,7 +183,7 @@ let package = Package(
             [
                 "Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Layouts", "Inspection",
                 "GuestImages",
-            ]),
+            ], exclude: ["Fixtures"]),
         tests(
             "EndToEnd",
             [
@@ -174,3 +193,15 @@ let package = Package(
             exclude: ["Fixtures"]),
     ]
 )
+
+// libFuzzer's own main function is of use in a build with the sanitizers alone (Tools/fuzz), so it is no part of others.
+if Context.environment["VITRINE_FUZZ"] != nil {
+    package.targets += [
+        .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
+        .executableTarget(
+            name: "vitrine-fuzz", dependencies: ["FuzzTargets", "CLibFuzzer"], path: "Tests/Fuzz/vitrine-fuzz",
+            swiftSettings: strict,
+            // gold does not get along with this much debugging information.
+            linkerSettings: [.unsafeFlags(["-use-ld=lld"])]),
+    ]
+}

@@ -8,7 +8,8 @@ mkdir -p "$output/objects"
 
 # Each folder's script builds what changed and appends the names of its images, relative to OUTPUT, to `built`.
 built=
-for script in "$root"/GuestKernel/build.sh "$root"/Images/programs/build.sh "$root"/Images/hostile/build.sh; do
+for script in "$root"/GuestKernel/build.sh "$root"/Images/programs/build.sh "$root"/Images/hostile/build.sh \
+    "$root"/Images/arm/build.sh; do
     # shellcheck disable=SC1090
     [ ! -f "$script" ] || . "$script"
 done

@@ -29,6 +29,8 @@ public final class CoreFile: PhysicalMemory, Sendable {
     public let emptyRanges: [ClosedRange<GPA>]
     /// What Vitrine added for each CPU, in dumps that it saved.
     public let savedCPUs: [SavedCPU]
+    /// What the CPUs of an ARM machine translate by, in dumps that Vitrine saved.
+    public let armCPUs: [SavedARMCPU]
     /// The layout's name, in dumps that Vitrine saved of a guest whose layout it knew.
     public let layout: String?
     /// The CPUs; none in a raw image, or in a core that QEMU did not write.
@@ -62,6 +64,7 @@ public final class CoreFile: PhysicalMemory, Sendable {
             cpus = []
             emptyRanges = []
             savedCPUs = []
+            armCPUs = []
             layout = nil
             return
         }
@@ -79,6 +82,7 @@ public final class CoreFile: PhysicalMemory, Sendable {
         }
         cpus = notes.cpus
         savedCPUs = notes.saved
+        armCPUs = notes.arm
         layout = notes.layout
     }
 

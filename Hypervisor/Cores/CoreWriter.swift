@@ -19,8 +19,20 @@ public struct CoreWriter: Sendable {
     public var savedCPUs: [SavedCPU] = []
     /// The layout's name, if it is known.
     public var layout: String?
-    /// Whether CPU 0 is in long mode: the core's machine.
-    public var isLongMode = true
+    /// What an ARM machine's CPUs translate by; then there are no `cpus`.
+    public var armCPUs: [SavedARMCPU] = []
+    /// The core's machine.
+    public var machine = Machine.x86_64
+
+    /// Machines that cores are made for (the gABI's e_machine).
+    public enum Machine: UInt16, Sendable {
+        /// EM_386: CPU 0 is not in long mode.
+        case i386 = 3
+        /// EM_ARM.
+        case arm = 40
+        /// EM_X86_64: CPU 0 is in long mode.
+        case x86_64 = 62
+    }
 
     /// An empty dump.
     public init() {}
@@ -34,6 +46,7 @@ public struct CoreWriter: Sendable {
         var notes: [UInt8] = []
         for cpu in cpus { notes += note(Array("QEMU\0".utf8), 0, cpu.descriptor) }
         for cpu in savedCPUs { notes += note(SavedCPU.owner, SavedCPU.cpuType, cpu.descriptor) }
+        for cpu in armCPUs { notes += note(SavedCPU.owner, SavedARMCPU.type, cpu.descriptor) }
         if let layout { notes += note(SavedCPU.owner, SavedCPU.layoutType, Array(layout.utf8.prefix(64))) }
         return notes
     }
@@ -62,7 +75,7 @@ public struct CoreWriter: Sendable {
         let sectionAt = (notesAt + UInt64(notes.count) + 7) & ~7
         var offset = (sectionAt + (hasSection ? 64 : 0) + 4095) & ~4095
         var head: [UInt8] = [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + [UInt8](repeating: 0, count: 8)
-        head += Cores.bytes(4 as UInt16) + Cores.bytes((isLongMode ? 62 : 3) as UInt16) + Cores.bytes(1 as UInt32)
+        head += Cores.bytes(4 as UInt16) + Cores.bytes(machine.rawValue) + Cores.bytes(1 as UInt32)
         head += Cores.bytes(0 as UInt64) + Cores.bytes(64 as UInt64) + Cores.bytes(hasSection ? sectionAt : 0)
         head += Cores.bytes(0 as UInt32) + Cores.bytes(64 as UInt16) + Cores.bytes(56 as UInt16)
         head += Cores.bytes(UInt16(hasSection ? 0xffff : count)) + Cores.bytes(64 as UInt16)

@@ -37,6 +37,48 @@ public struct SavedCPU: Hashable, Sendable {
     var descriptor: [UInt8] { bytes(efer) + bytes(pat) + bytes(maxPhysicalAddressBits) + bytes(0 as UInt64) }
 }
 
+/// What a saved dump knows of an ARM CPU. Owner `Vitrine`, type 4: six 8-byte words; one note a CPU.
+public struct SavedARMCPU: Hashable, Sendable {
+    /// SCTLR.
+    public var sctlr: UInt32
+    /// TTBCR.
+    public var ttbcr: UInt32
+    /// TTBR0.
+    public var ttbr0: UInt32
+    /// TTBR1.
+    public var ttbr1: UInt32
+    /// DACR.
+    public var dacr: UInt32
+    /// Whether the processor has PXN.
+    public var hasPXN: Bool
+
+    /// These values.
+    public init(sctlr: UInt32, ttbcr: UInt32, ttbr0: UInt32, ttbr1: UInt32, dacr: UInt32, hasPXN: Bool) {
+        self.sctlr = sctlr
+        self.ttbcr = ttbcr
+        self.ttbr0 = ttbr0
+        self.ttbr1 = ttbr1
+        self.dacr = dacr
+        self.hasPXN = hasPXN
+    }
+
+    /// The type of the note.
+    static let type: UInt64 = 4
+
+    /// From a note's descriptor; nil if it is not one.
+    init?(_ descriptor: ByteReader) {
+        let words = (0..<6).compactMap { descriptor.double(8 * $0).flatMap { UInt32(exactly: $0) } }
+        guard words.count == 6, words[5] < 2 else { return nil }
+        self.init(
+            sctlr: words[0], ttbcr: words[1], ttbr0: words[2], ttbr1: words[3], dacr: words[4], hasPXN: words[5] == 1)
+    }
+
+    /// The note's descriptor.
+    var descriptor: [UInt8] {
+        [sctlr, ttbcr, ttbr0, ttbr1, dacr, hasPXN ? 1 : 0].flatMap { bytes(UInt64($0)) }
+    }
+}
+
 /// The bytes of a number, little-endian.
 func bytes(_ number: some FixedWidthInteger) -> [UInt8] { withUnsafeBytes(of: number.littleEndian) { Array($0) } }
 
@@ -44,6 +86,7 @@ func bytes(_ number: some FixedWidthInteger) -> [UInt8] { withUnsafeBytes(of: nu
 struct CoreNotes {
     var cpus: [CoreCPU] = []
     var saved: [SavedCPU] = []
+    var arm: [SavedARMCPU] = []
     var layout: String?
 }
 
@@ -75,6 +118,11 @@ extension CoreNotes {
                     throw .note("the note of Vitrine at byte \(place) of its segment makes no sense")
                 }
                 saved.append(cpu)
+            } else if owner.elementsEqual(SavedCPU.owner), type == SavedARMCPU.type {
+                guard let cpu = SavedARMCPU(body), arm.count < CoreCPU.limit else {
+                    throw .note("the ARM note of Vitrine at byte \(place) of its segment makes no sense")
+                }
+                arm.append(cpu)
             } else if owner.elementsEqual(SavedCPU.owner), type == SavedCPU.layoutType, size <= 64 {
                 layout = String(decoding: body.bytes, as: UTF8.self)
             }

@@ -24,7 +24,7 @@ public func aliasesReport(
     of ranges: [ClosedRange<GPA>], subject: Subject, form: ReportForm, limit: Int = 10_000,
     isColoured: Bool = false
 ) -> (text: [UInt8], count: UInt64) {
-    let (found, _) = aliases(of: ranges, root: subject.root, format: subject.format, memory: subject.memory)
+    let (found, _) = subject.space.aliases(of: ranges, in: subject.memory)
     let groups = found.groups { subject.layout?.region(of: $0)?.name }
     switch form {
     case .text:

@@ -94,21 +94,15 @@ public struct PagesOptions: Sendable {
         case .ranges:
             var consumer = RangeConsumer(
                 annotator: annotator, printer: printer, output: output, matches: options.matches)
-            summary = walk(
-                root: subject.root, format: subject.format, memory: subject.memory, options: walkOptions,
-                into: &consumer)
+            summary = subject.space.walk(in: subject.memory, options: walkOptions, into: &consumer)
         case .entries, .tree:
             var consumer = EntryConsumer(
                 annotator: annotator, printer: printer, output: output, leavesOnly: options.view == .entries,
                 matches: options.matches)
-            summary = walk(
-                root: subject.root, format: subject.format, memory: subject.memory, options: walkOptions,
-                into: &consumer)
+            summary = subject.space.walk(in: subject.memory, options: walkOptions, into: &consumer)
         case .tables:
             var consumer = Silent()
-            summary = walk(
-                root: subject.root, format: subject.format, memory: subject.memory, options: walkOptions,
-                into: &consumer)
+            summary = subject.space.walk(in: subject.memory, options: walkOptions, into: &consumer)
             for table in summary.tables { printer.table(table, slot: subject.slots.slot(containing: table.gpa)) }
         }
         let changes = tableChanges(since: summary, format: subject.format, memory: subject.memory)

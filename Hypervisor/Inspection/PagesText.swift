@@ -164,7 +164,7 @@ final class PagesText: PagesPrinter {
     }
 
     private func tree(_ entry: WalkEntry, as range: AnnotatedRange?) {
-        let format = subject.format
+        let format = subject.space.region(of: entry.va).format
         let depth = format.rootLevel - entry.entry.level
         buffer.add(String(repeating: "  ", count: depth))
         let index = format.index(of: entry.va, level: entry.entry.level)

@@ -47,10 +47,12 @@ public struct Subject: Sendable {
     public let slots: SlotTable
     /// Where tables are read.
     public let memory: TableMemory
+    /// The tables.
+    public let space: AddressSpace
     /// The tables' format.
-    public let format: PageTableFormat
-    /// The root table.
-    public let root: GPA
+    public var format: PageTableFormat { space.format }
+    /// The root table; of the lowest addresses, where there are several.
+    public var root: GPA { space.root }
     /// When this is: `live`, `consistent`, `stage A`.
     public let moment: String
     /// How the memory is read, where that is worth a word: `process 1234`, `monitor`, `file`.
@@ -63,6 +65,16 @@ public struct Subject: Sendable {
         name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, format: PageTableFormat, root: GPA,
         moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true, linux: LinuxKernel? = nil
     ) {
+        self.init(
+            name: name, layout: layout, slots: slots, memory: memory, space: AddressSpace(format: format, root: root),
+            moment: moment, source: source, hasHostAddresses: hasHostAddresses, linux: linux)
+    }
+
+    /// A subject with the tables of a processor.
+    public init(
+        name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, space: AddressSpace,
+        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true, linux: LinuxKernel? = nil
+    ) {
         self.linux = linux
         self.source = source
         self.hasHostAddresses = hasHostAddresses
@@ -70,8 +82,7 @@ public struct Subject: Sendable {
         self.layout = layout
         self.slots = slots
         self.memory = memory
-        self.format = format
-        self.root = root
+        self.space = space
         self.moment = moment
     }
 
@@ -82,7 +93,25 @@ public struct Subject: Sendable {
     var heading: String {
         let layout = layout.map { "layout \($0.name)\(linux == nil ? "" : " (found)"), " } ?? ""
         let source = source.map { ", memory by \($0)" } ?? ""
-        return "\(name): \(layout)\(format.name) tables, root \(root.hex), \(moment)\(source)"
+        var roots = "root \(root.hex)"
+        for region in space.others { roots += ", from \(region.range.lowerBound.hex) on \(region.root.hex)" }
+        return "\(name): \(layout)\(format.name) tables, \(roots), \(moment)\(source)"
+    }
+
+    /// Writes the members `root` and, where there are several sets of tables, `roots`.
+    func writeRoots(into writer: inout JSONWriter) {
+        writer.member("root", hex: root.rawValue)
+        guard !space.others.isEmpty else { return }
+        writer.key("roots")
+        writer.array { writer in
+            for region in space.regions {
+                writer.object { writer in
+                    writer.member("root", hex: region.root.rawValue)
+                    writer.member("first", hex: region.range.lowerBound.rawValue)
+                    writer.member("last", hex: region.range.upperBound.rawValue)
+                }
+            }
+        }
     }
 
     /// The members that the JSON of every report of tables begins with.
@@ -90,7 +119,7 @@ public struct Subject: Sendable {
         writer.member("schema", schema)
         writer.member("target", name)
         writer.member("layout", layout?.name)
-        writer.member("root", hex: root.rawValue)
+        writeRoots(into: &writer)
         writer.member("mode", format.name)
         writer.member("moment", moment)
         if let source { writer.member("memory", source) }
@@ -98,7 +127,7 @@ public struct Subject: Sendable {
 
     /// One address through the tables.
     public func translate(_ address: GVA) -> Translation {
-        PageTables.translate(address, root: root, format: format, memory: memory)
+        space.translate(address, in: memory)
     }
 
     /// Every run of leaves; entries that are not present but mean something in the layout included.
@@ -112,7 +141,7 @@ public struct Subject: Sendable {
         options.tableLimit = tableLimit
         options.absentMask = layout?.absentMask ?? 0
         var collector = RunCollector()
-        let summary = walk(root: root, format: format, memory: memory, options: options, into: &collector)
+        let summary = space.walk(in: memory, options: options, into: &collector)
         return (collector, summary)
     }
 }

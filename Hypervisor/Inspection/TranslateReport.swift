@@ -11,6 +11,8 @@ import SecondStage
 public struct AddressWay: Sendable {
     /// The walk through the guest's tables.
     public let translation: Translation
+    /// The format of the tables that translate the address.
+    public let format: PageTableFormat
     /// The page, also where reserved bits make accesses fault.
     public let mapping: PageMapping?
     /// The layout's name for the address.
@@ -35,6 +37,7 @@ public struct AddressWay: Sendable {
         _ address: GVA, in subject: Subject, pageMap: borrowing PageMap?
     ) {
         translation = subject.translate(address)
+        format = subject.space.region(of: address).format
         var mapping = translation.mapping
         if case .reservedBits(_, _, let reserved) = translation.result { mapping = reserved }
         self.mapping = mapping
@@ -59,7 +62,7 @@ public struct AddressWay: Sendable {
     }
 
     /// Why the address leads nowhere, naming the level; nil if it leads somewhere.
-    public func problem(format: PageTableFormat) -> String? {
+    public var problem: String? {
         switch translation.result {
         case .mapped: return nil
         case .notMapped(let level, let value):
@@ -73,7 +76,9 @@ public struct AddressWay: Sendable {
         case .tableOutsideRAM(let level, let at):
             return "the \(format.tableName(level: level)) (level \(level)) at GPA \(at.hex) is not in RAM"
         case .nonCanonical:
-            return "not canonical: bits 63 to \(format.virtualBits - 1) of an address must be equal"
+            return format.signExtended
+                ? "not canonical: bits 63 to \(format.virtualBits - 1) of an address must be equal"
+                : "no address of these tables: it has more than \(format.virtualBits) bits"
         }
     }
 }
@@ -92,7 +97,7 @@ public func translateText(_ ways: [AddressWay], subject: Subject, pid: Int32, is
 private func ladder(
     _ way: AddressWay, subject: Subject, pid: Int32, into buffer: inout TextBuffer
 ) {
-    let format = subject.format
+    let format = way.format
     let address = way.translation.va
     /// A rung: what it is, its value, and a remark. The four kinds of address stand out.
     func rung(_ name: String, _ value: String, _ remark: String) {
@@ -151,7 +156,7 @@ private func ladder(
         case .hidden, nil: rung("HPA", "unknown", "frame numbers are for root")
         }
     }
-    if let problem = way.problem(format: format) { buffer.line("  \(problem)", .bad) }
+    if let problem = way.problem { buffer.line("  \(problem)", .bad) }
 }
 
 /// Writes the ways of addresses as JSON, schema vitrine.translate/1.
@@ -163,7 +168,7 @@ public func translateJSON(_ ways: [AddressWay], subject: Subject, pid: Int32) ->
         writer.member("pid", pid)
         writer.key("translations")
         writer.array { writer in
-            for way in ways { translation(way, format: format, into: &writer) }
+            for way in ways { translation(way, into: &writer) }
         }
     }
     writer.newline()
@@ -172,7 +177,7 @@ public func translateJSON(_ ways: [AddressWay], subject: Subject, pid: Int32) ->
 
 /// Writes the ways of addresses as CSV: a line each.
 public func translateCSV(_ ways: [AddressWay], subject: Subject) -> [UInt8] {
-    let (start, end) = columns(subject.format)
+    let (start, end) = columns()
     var writer = CSVWriter(header: start.names + ["entries"] + end.names)
     for way in ways {
         start.fields(of: way, into: &writer)
@@ -186,7 +191,7 @@ public func translateCSV(_ ways: [AddressWay], subject: Subject) -> [UInt8] {
 }
 
 /// The fields of an address before and after its entries.
-private func columns(_ format: PageTableFormat) -> (Columns<AddressWay>, Columns<AddressWay>) {
+private func columns() -> (Columns<AddressWay>, Columns<AddressWay>) {
     let start = Columns<AddressWay>(
         Column("va") { .address($0.translation.va.rawValue) },
         Column("status") { .text($0.status) },
@@ -204,13 +209,14 @@ private func columns(_ format: PageTableFormat) -> (Columns<AddressWay>, Columns
             return .absent
         },
         Column("meaning") { $0.meaning.map { .text($0) } ?? .absent },
-        Column("problem") { $0.problem(format: format).map { .text($0) } ?? .absent })
+        Column("problem") { $0.problem.map { .text($0) } ?? .absent })
     return (start, end)
 }
 
-private func translation(_ way: AddressWay, format: PageTableFormat, into writer: inout JSONWriter) {
+private func translation(_ way: AddressWay, into writer: inout JSONWriter) {
+    let format = way.format
     let entries = way.translation.entries
-    let (start, end) = columns(format)
+    let (start, end) = columns()
     writer.object { writer in
         start.members(of: way, into: &writer)
         writer.key("entries")

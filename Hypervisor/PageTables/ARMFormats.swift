@@ -76,22 +76,12 @@ public struct ARMPagingState: Hashable, Sendable {
         self.dacr = dacr
     }
 
-    /// Tables and the addresses that they translate.
-    public struct Region: Hashable, Sendable {
-        /// The format of the tables.
-        public let format: PageTableFormat
-        /// The root.
-        public let root: GPA
-        /// The addresses.
-        public let range: ClosedRange<GVA>
-    }
-
     /// What the registers say.
     public enum Mode: Hashable, Sendable {
         /// SCTLR.M is clear: a virtual address is a physical one.
         case translationOff
         /// One or two sets of tables, by ascending address; a region whose walks are disabled (PD0, PD1) is not there.
-        case tables([Region])
+        case tables([TableRegion])
         /// TTBCR.EAE is set: the long-descriptor format, which is not described.
         case longDescriptors
     }
@@ -105,15 +95,15 @@ public struct ARMPagingState: Hashable, Sendable {
         func format(_ split: Int) -> PageTableFormat {
             .armShort(split: split, domainAccess: dacr, accessFlag: accessFlag, privilegedExecuteNever: hasPXN)
         }
-        var regions: [Region] = []
+        var regions: [TableRegion] = []
         let limit: UInt64 = 1 << (32 - split)
         if ttbcr & 1 << 4 == 0 {
             let root = GPA(UInt64(ttbr0)).alignedDown(to: 1 << (14 - split))
-            regions.append(Region(format: format(Int(split)), root: root, range: GVA(0)...GVA(limit - 1)))
+            regions.append(TableRegion(format: format(Int(split)), root: root, range: GVA(0)...GVA(limit - 1)))
         }
         if split != 0 && ttbcr & 1 << 5 == 0 {
             let root = GPA(UInt64(ttbr1)).alignedDown(to: 1 << 14)
-            regions.append(Region(format: format(0), root: root, range: GVA(limit)...GVA(0xffff_ffff)))
+            regions.append(TableRegion(format: format(0), root: root, range: GVA(limit)...GVA(0xffff_ffff)))
         }
         return .tables(regions)
     }
@@ -200,7 +190,7 @@ extension PageTableFormat {
             name: "ARMv7 short", entrySize: 4, virtualBits: 32 - split, signExtended: false, presentMask: ARMBit.kind,
             grantMask: ARMBit.domain, denyMask: ARMBit.tablePXN,
             flagRules: armFlagRules(domainAccess, accessFlag: accessFlag, hasPXN: privilegedExecuteNever),
-            namedBits: armNamedBits, tableNames: ["second-level", "first-level"],
+            namedBits: armNamedBits, tableNames: ["L2", "L1"],
             levels: [
                 PageTableLevel(shift: 12, indexBits: 8, table: nil, leaf: small, otherLeaf: large),
                 PageTableLevel(

@@ -91,7 +91,9 @@ import Addresses
     /// The level it was read as.
     public let level: Int
     /// The first virtual address it was reached at.
-    public let va: GVA
+    public var va: GVA
+    /// Its size in bytes.
+    public let size: UInt64
     /// The present entries in it.
     public var presentEntries: Int
     /// The leaves in it and below it, tables that are reached several times counted as often.
@@ -100,16 +102,20 @@ import Addresses
     public var references: UInt64
     /// The hash of its entries when they were read, or 0 if changes were not asked for.
     public var checksum: UInt64
+    /// Which bytes of it the hash is of, from whole pages: a walk of a range reads a part of a large table.
+    public var hashed: Range<UInt64>
 
     /// A table.
-    @inlinable public init(gpa: GPA, level: Int, va: GVA) {
+    @inlinable public init(gpa: GPA, level: Int, va: GVA, size: UInt64 = 4096) {
         self.gpa = gpa
         self.level = level
+        self.size = size
         self.va = va
         presentEntries = 0
         leaves = 0
         references = 1
         checksum = 0
+        hashed = 0..<0
     }
 }
 

@@ -305,6 +305,12 @@ public struct PageTableFormat: Hashable, Sendable {
         return Int(address.rawValue >> UInt64(description.shift & 63) & UInt64(description.entryCount - 1))
     }
 
+    /// The size of a table of a level in bytes.
+    @inlinable public func tableSize(level: Int) -> UInt64 {
+        guard levels.indices.contains(level &- 1) else { return 4096 }
+        return UInt64(truncatingIfNeeded: levels[level &- 1].entryCount &* entrySize)
+    }
+
     /// The number of the root's level: 4 for four levels.
     @inlinable public var rootLevel: Int { levels.count }
 

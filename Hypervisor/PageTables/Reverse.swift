@@ -48,19 +48,7 @@ public func aliases(
     of ranges: [ClosedRange<GPA>], root: GPA, format: PageTableFormat, memory: some PhysicalMemory,
     limit: Int = 100_000
 ) -> (Aliases, WalkSummary) {
-    var search = AliasSearch(ranges: ranges, limit: limit)
-    var options = WalkOptions()
-    options.ignoredBits = format.volatileBits
-    let summary = walk(root: root, format: format, memory: memory, options: options, into: &search)
-    // What another way to a table grants is seen by going that way.
-    for index in search.moved {
-        let translation = translate(search.found[index].va, root: root, format: format, memory: memory)
-        if let mapping = translation.mapping { search.found[index].flags = mapping.flags }
-    }
-    var result = Aliases()
-    result.aliases = search.found.sorted { $0.va < $1.va }
-    result.isTruncated = search.isTruncated || !summary.isComplete
-    return (result, summary)
+    AddressSpace(format: format, root: root).aliases(of: ranges, in: memory, limit: limit)
 }
 
 /// Gathers aliases from runs.

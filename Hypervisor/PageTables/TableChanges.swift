@@ -26,13 +26,12 @@ public func tableChanges(
     memory.refresh()
     for table in summary.tables where table.checksum != 0 {
         checked += 1
-        let level = format.levels[table.level - 1]
         var checksum: UInt64 = 0
-        var offset: UInt64 = 0
+        var offset = table.hashed.lowerBound
         repeat {
             if let page = memory.page(at: table.gpa &+ offset) { checksum ^= tableChecksum(page, mask: mask) }
-            offset += 4096
-        } while offset < UInt64(level.entryCount * format.entrySize)
+            offset = (table.gpa &+ offset).alignedDown(to: 4096) &+ 4096 &- table.gpa
+        } while offset < table.hashed.upperBound
         if checksum != table.checksum {
             changed += 1
             if examples.count < 8 { examples.append(table.gpa) }

@@ -57,7 +57,7 @@ import GuestMemory
         let top = format.rootLevel
         _ = seen.find(TableSet.key(root.rawValue, level: top), orInsert: 0)
         tables.reserveCapacity(1024)
-        tables.append(VisitedTable(gpa: root, level: top, va: GVA(0)))
+        tables.append(VisitedTable(gpa: root, level: top, va: GVA(0), size: format.tableSize(level: top)))
         visits = 1
         let leaves = table(
             root.rawValue, level: top, va: 0, grants: format.allGrants, record: 0,
@@ -95,6 +95,8 @@ import GuestMemory
         var leaves: UInt64 = 0
         var present = 0
         var checksum: UInt64 = 0
+        let hashed =
+            UInt64(truncatingIfNeeded: index &* entrySize)..<UInt64(truncatingIfNeeded: max(index, end) &* entrySize)
         while index < end {
             let at = table &+ UInt64(index &* entrySize)
             guard let page = memory.page(at: GPA(at)) else {
@@ -149,7 +151,10 @@ import GuestMemory
         }
         if number == 1 && entrySize == 8 && !Consumer.wantsEntries { leaves = UInt64(present) }
         if let repeated = current.takeRepetition() { consumer.repeated(repeated) }
-        if tables[record].checksum == 0 { tables[record].checksum = checksum }
+        if tables[record].checksum == 0 && checksum != 0 {
+            tables[record].checksum = checksum
+            tables[record].hashed = hashed
+        }
         tables[record].presentEntries = present
         tables[record].leaves = leaves
         if consumer.isFinished { stopped = true }
@@ -300,7 +305,9 @@ import GuestMemory
             }
         } else {
             record = tables.count
-            tables.append(VisitedTable(gpa: GPA(target), level: level, va: GVA(va)))
+            tables.append(
+                VisitedTable(
+                    gpa: GPA(target), level: level, va: GVA(va), size: format.tableSize(level: level)))
         }
         guard visits < options.tableLimit else {
             report(WalkFinding(kind: .tableLimit, level: from.level, at: from.at, value: from.value, va: GVA(va)))

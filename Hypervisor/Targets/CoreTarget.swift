@@ -20,7 +20,12 @@ public final class CoreTarget: Target {
     /// Known of dumps that Vitrine saved.
     public var layout: String? { file.layout }
     /// The CPUs whose registers are in the file.
-    public var vcpuCount: Int { file.cpus.count }
+    public var vcpuCount: Int { max(file.cpus.count, file.armCPUs.count) }
+    /// Whether it is an ARM machine's core.
+    public var isARM: Bool {
+        if case .core(let machine, _) = file.kind { return machine == "arm" }
+        return false
+    }
     /// The file's contents.
     public var memory: TargetMemory { .other(file) }
     /// A file.
@@ -36,6 +41,8 @@ public final class CoreTarget: Target {
         } catch {
             switch error {
             case .call(let error) where error.code == 2: throw .noSuchTarget("\(error)")
+            // Not a file that can hold a dump.
+            case .call(let error) where error.code == 22: throw .input(error.call)
             case .call(let error): throw .call(error)
             default: throw .input("\(path): \(error)")
             }
@@ -70,14 +77,18 @@ public final class CoreTarget: Target {
     /// QEMU does not write EFER (dumps that Vitrine saved have it): LME and LMA are taken from the core's machine and CS.L, NXE is assumed where the processor
     /// can have it, and MAXPHYADDR to be 52.
     public func registers(vcpu: Int) throws(TargetError) -> TargetRegisters {
-        guard !file.cpus.isEmpty else {
+        guard vcpuCount != 0 else {
             throw .unable(
                 file.kind == .rawImage
                     ? "'\(name)' is a raw image without registers: --root PA names the tables"
                     : "'\(name)' has no CPU notes of QEMU: --root PA names the tables")
         }
+        guard (0..<vcpuCount).contains(vcpu) else {
+            throw .input("'\(name)' has \(vcpuCount) CPUs, numbered from 0; there is no CPU \(vcpu)")
+        }
+        if file.armCPUs.indices.contains(vcpu) { return CoreTarget.registers(of: file.armCPUs[vcpu]) }
         guard file.cpus.indices.contains(vcpu) else {
-            throw .input("'\(name)' has \(file.cpus.count) CPUs, numbered from 0; there is no CPU \(vcpu)")
+            throw .input("'\(name)' has the registers of \(file.cpus.count) CPUs; those of CPU \(vcpu) are not there")
         }
         let cpu = file.cpus[vcpu]
         var values: [(name: String, value: UInt64)] = CoreCPU.names.map { ($0, cpu[$0]) }
@@ -101,6 +112,18 @@ public final class CoreTarget: Target {
                         flags: UInt64(segment.flags))
                 )
             }, maxPhysicalAddressBits: saved.map { Int($0.maxPhysicalAddressBits) } ?? 52)
+    }
+
+    /// The registers of an ARM CPU, as far as a saved dump has them.
+    private static func registers(of cpu: SavedARMCPU) -> TargetRegisters {
+        var paging = ARMPagingState(
+            sctlr: cpu.sctlr, ttbcr: cpu.ttbcr, ttbr0: cpu.ttbr0, ttbr1: cpu.ttbr1, dacr: cpu.dacr)
+        paging.hasPXN = cpu.hasPXN
+        return TargetRegisters(
+            values: [
+                ("sctlr", UInt64(cpu.sctlr)), ("ttbcr", UInt64(cpu.ttbcr)), ("ttbr0", UInt64(cpu.ttbr0)),
+                ("ttbr1", UInt64(cpu.ttbr1)), ("dacr", UInt64(cpu.dacr)),
+            ], segments: [], maxPhysicalAddressBits: 40, arm: paging)
     }
 
     /// Nothing runs.

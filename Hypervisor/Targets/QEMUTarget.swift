@@ -9,7 +9,7 @@ import SystemCalls
 
 /// A machine at the other end of a QEMU monitor socket (`-qmp unix:SOCKET,server=on,wait=off`).
 ///
-/// Registers come from the monitor. Memory is read out of QEMU's process if this user may do that and the process is what
+/// Registers come from the monitor, those of ARM that it does not show from its debugger stub (`QEMUDebugger`). Memory is read out of QEMU's process if this user may do that and the process is what
 /// the monitor says it is; else page by page through the monitor. `memorySource` says which.
 public final class QEMUTarget: Target {
     /// `qmp:` and the path.
@@ -164,8 +164,14 @@ public final class QEMUTarget: Target {
             throw .input("'\(name)' has \(cpus.count) CPUs, numbered from 0; there is no CPU \(vcpu)")
         }
         let (values, segments) = QEMUText.registers(try client.humanCommand("info registers", cpu: cpus[vcpu]))
+        if values.contains(where: { $0.name == "psr" }) {
+            let arm = try QEMUDebugger.armRegisters(
+                client, cpu: cpus[vcpu], psr: values.first { $0.name == "psr" }?.value ?? 0)
+            return TargetRegisters(
+                values: values + arm.values, segments: [], maxPhysicalAddressBits: 40, arm: arm.paging)
+        }
         for register in ["cr0", "cr3", "cr4"] where !values.contains(where: { $0.name == register }) {
-            throw .unable("'\(name)': CPU \(vcpu) has no \(register): only x86 machines can be read")
+            throw .unable("'\(name)': CPU \(vcpu) has no \(register): machines of x86 and 32-bit ARM can be read")
         }
         return TargetRegisters(values: values, segments: segments, maxPhysicalAddressBits: maxPhysicalAddressBits)
     }

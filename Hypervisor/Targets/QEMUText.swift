@@ -3,12 +3,12 @@
 import Addresses
 
 /// Parsers of the human monitor's answers. They take what they understand and pass over everything else.
-enum QEMUText {
+package enum QEMUText {
     /// A piece of RAM or ROM in the flat view of the address space `memory` (`info mtree -f`).
-    struct Range: Equatable {
-        let first: UInt64
-        let last: UInt64
-        let name: String
+    package struct Range: Equatable {
+        package let first: UInt64
+        package let last: UInt64
+        package let name: String
     }
 
     /// The pieces of RAM and ROM, in the order printed.
@@ -18,7 +18,7 @@ enum QEMUText {
     ///      Root memory region: system
     ///       0000000000000000-00000000000bffff (prio 0, ram): pc.ram
     ///       0000000000100000-0000000003ffffff (prio 0, ram): pc.ram @0000000000100000
-    static func memoryView(_ text: String) -> [Range] {
+    package static func memoryView(_ text: String) -> [Range] {
         var found: [Range] = []
         var isMemory = false
         for line in text.split(whereSeparator: \.isNewline) {
@@ -39,7 +39,7 @@ enum QEMUText {
     }
 
     /// The address in `Host virtual address for 0x0 (pc.ram) is 0x7fc6afe00000`.
-    static func hostAddress(_ text: String) -> UInt64? {
+    package static func hostAddress(_ text: String) -> UInt64? {
         let words = text.split { $0 == " " || $0.isNewline }
         guard words.count > 2, words[words.count - 2] == "is", words[words.count - 1].hasPrefix("0x") else {
             return nil
@@ -48,7 +48,7 @@ enum QEMUText {
     }
 
     /// Registers as `CR3=0000000012345000`, segments as `CS =0010 0000000000000000 ffffffff 00af9b00 DPL=0`.
-    static func registers(
+    package static func registers(
         _ text: String
     ) -> (values: [(name: String, value: UInt64)], segments: [(name: String, segment: TargetSegment)]) {
         var values: [(name: String, value: UInt64)] = []
@@ -90,8 +90,10 @@ enum QEMUText {
         }
         for number in 8...15 {
             names["R\(number)"] = "r\(number)"
-            if number < 10 { names["R0\(number)"] = "r\(number)" }
         }
+        // ARM: R00...R15, PSR.
+        names["PSR"] = "psr"
+        for number in 0...9 { names["R0\(number)"] = "r\(number)" }
         for name in ["CR0", "CR2", "CR3", "CR4", "CR8"] { names[name] = name.lowercased() }
         return names
     }()
@@ -99,7 +101,7 @@ enum QEMUText {
     /// The 512 numbers of a page as `xp /512gx` prints them, or nil if any is missing.
     ///
     ///     0000000000001000: 0x0000000000002067 0x0000000000000000
-    static func page(_ text: String) -> [UInt64]? {
+    package static func page(_ text: String) -> [UInt64]? {
         var numbers: [UInt64] = []
         for line in text.split(whereSeparator: \.isNewline) {
             let parts = line.split(separator: ":", maxSplits: 1)

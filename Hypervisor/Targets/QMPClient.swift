@@ -71,23 +71,25 @@ public final class QMPClient: Sendable {
     public var descriptor: Int32 { socket.rawValue }
 
     /// Runs a command and waits for its answer.
+    ///
+    /// - Parameter descriptors: go along with the command (`getfd`); they stay the caller's.
     @discardableResult
     public func execute(
-        _ command: String, _ arguments: [JSONMember] = [], timeout seconds: Double = 10
+        _ command: String, _ arguments: [JSONMember] = [], descriptors: [Int32] = [], timeout seconds: Double = 10
     ) throws(TargetError) -> QMPReply {
-        let replies = try execute([(command, arguments)], timeout: seconds)
+        let replies = try execute([(command, arguments)], descriptors: descriptors, timeout: seconds)
         guard let reply = replies.first else { throw .badAnswer("no reply") }
         return reply
     }
 
     /// Runs several commands with a single round trip; the first error among the answers is thrown.
     public func execute(
-        _ commands: [(name: String, arguments: [JSONMember])], timeout seconds: Double = 10
+        _ commands: [(name: String, arguments: [JSONMember])], descriptors: [Int32] = [], timeout seconds: Double = 10
     ) throws(TargetError) -> [QMPReply] {
         let deadline = monotonicNanoseconds() &+ UInt64(seconds * 1e9)
         let result: Result<[QMPReply], TargetError> = state.withLock { state in
             do throws(TargetError) {
-                return .success(try run(commands, deadline: deadline, seconds: seconds, &state))
+                return .success(try run(commands, descriptors, deadline: deadline, seconds: seconds, &state))
             } catch {
                 switch error {
                 case .refused: break
@@ -104,7 +106,7 @@ public final class QMPClient: Sendable {
         let deadline = monotonicNanoseconds() &+ UInt64(max(0, seconds) * 1e9)
         let result: Result<QMPEvent?, TargetError> = state.withLock { state in
             do throws(TargetError) {
-                if !state.isNegotiated { _ = try run([], deadline: deadline, seconds: seconds, &state) }
+                if !state.isNegotiated { _ = try run([], [], deadline: deadline, seconds: seconds, &state) }
                 while state.events.isEmpty {
                     guard let message = try nextMessage(deadline: deadline, &state) else { return .success(nil) }
                     keepEvent(message, &state)
@@ -118,7 +120,8 @@ public final class QMPClient: Sendable {
     }
 
     private func run(
-        _ commands: [(name: String, arguments: [JSONMember])], deadline: UInt64, seconds: Double, _ state: inout State
+        _ commands: [(name: String, arguments: [JSONMember])], _ descriptors: [Int32], deadline: UInt64,
+        seconds: Double, _ state: inout State
     ) throws(TargetError) -> [QMPReply] {
         guard !state.isBroken else { throw .wentAway(name) }
         var pending: [(id: Int, name: String)] = []
@@ -135,7 +138,7 @@ public final class QMPClient: Sendable {
             pending.append((state.nextID, command.name))
             state.nextID += 1
         }
-        try send(text.bytes, deadline: deadline)
+        try send(text.bytes, descriptors, deadline: deadline)
         var replies: [QMPReply] = []
         var failure: TargetError?
         for (id, command) in pending {
@@ -181,13 +184,13 @@ public final class QMPClient: Sendable {
         state.events.append(QMPEvent(name: event, data: message["data"] ?? .null))
     }
 
-    private func send(_ bytes: [UInt8], deadline: UInt64) throws(TargetError) {
+    private func send(_ bytes: [UInt8], _ descriptors: [Int32], deadline: UInt64) throws(TargetError) {
         var done = 0
         while done < bytes.count {
             let rest = Array(bytes[done...])
             let sent: Int?
             do throws(Errno) {
-                sent = try systemCallSend(rest)
+                sent = try systemCallSend(rest, done == 0 ? descriptors : [])
             } catch {
                 throw error.code == EPIPE || error.code == ECONNRESET ? .wentAway(name) : .call(error)
             }
@@ -195,11 +198,11 @@ public final class QMPClient: Sendable {
         }
     }
 
-    private func systemCallSend(_ bytes: [UInt8]) throws(Errno) -> Int? {
+    private func systemCallSend(_ bytes: [UInt8], _ descriptors: [Int32]) throws(Errno) -> Int? {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
         defer { buffer.deallocate() }
         buffer.copyBytes(from: bytes)
-        return try UnixSocket.send(socket, UnsafeRawBufferPointer(buffer))
+        return try UnixSocket.send(socket, UnsafeRawBufferPointer(buffer), descriptors: descriptors)
     }
 
     /// Waits until the socket is ready.

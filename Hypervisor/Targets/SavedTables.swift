@@ -15,10 +15,24 @@ extension CoreWriter {
         self.init()
         ram = target.slots.slots.map { $0.guestPhysicalAddress...($0.guestPhysicalAddress &+ ($0.size &- 1)) }
         layout = target.layout
-        if let further { add(further.format, further.root, target.memory) }
+        if let further {
+            add(further.format, further.root, target.memory)
+            if further.format.name.hasPrefix("ARM") { machine = .arm }
+        }
         for vcpu in 0..<target.vcpuCount {
             let registers = try target.registers(vcpu: vcpu)
-            if vcpu == 0 { isLongMode = registers.efer & 1 << 10 != 0 }
+            if case .tables(let space) = registers.translation {
+                for region in space.regions { add(region.format, region.root, target.memory) }
+            }
+            if let arm = registers.arm {
+                machine = .arm
+                armCPUs.append(
+                    SavedARMCPU(
+                        sctlr: arm.sctlr, ttbcr: arm.ttbcr, ttbr0: arm.ttbr0, ttbr1: arm.ttbr1, dacr: arm.dacr,
+                        hasPXN: arm.hasPXN))
+                continue
+            }
+            if vcpu == 0 && registers.efer & 1 << 10 == 0 { machine = .i386 }
             var values: [String: UInt64] = [:]
             for (name, value) in registers.values { values[name] = value }
             cpus.append(
@@ -33,12 +47,11 @@ extension CoreWriter {
                 SavedCPU(
                     efer: registers.efer, pat: registers["pat"] ?? 0,
                     maxPhysicalAddressBits: registers.maxPhysicalAddressBits))
-            if case .paging(let format, let root) = registers.paging.mode { add(format, root, target.memory) }
         }
         try target.checkReads()
     }
 
-    /// The pages of all tables below a root.
+    /// The pages of all tables below a root (whole tables, also where only a part of the root is in force).
     private mutating func add(_ format: PageTableFormat, _ root: GPA, _ memory: TargetMemory) {
         struct Nobody: WalkConsumer {
             mutating func run(_ run: MappedRun) {}
@@ -46,9 +59,8 @@ extension CoreWriter {
         var nobody = Nobody()
         let summary = walk(root: root, format: format, memory: memory, into: &nobody)
         for table in summary.tables {
-            let size = UInt64(format.levels[table.level - 1].entryCount * format.entrySize)
             var page = table.gpa.alignedDown(to: 4096)
-            while page < table.gpa &+ size {
+            while page < table.gpa &+ table.size {
                 if pages[page] == nil, let bytes = memory.bytes(at: page, count: 4096) { pages[page] = bytes }
                 page = page &+ 4096
             }

@@ -82,6 +82,22 @@ extension Target {
         throw .unable("\(cannot): it gives no statistics")
     }
 
+    /// The tables that a vCPU uses now.
+    ///
+    /// - Throws: `unable` if translation is off on it or works in a way that is not described, else what reading the
+    ///   registers throws.
+    public func addressSpace(vcpu: Int = 0) throws(TargetError) -> AddressSpace {
+        switch try registers(vcpu: vcpu).translation {
+        case .tables(let space): return space
+        case .off:
+            throw .unable(
+                "paging is off on vCPU \(vcpu) of '\(name)': a virtual address is a physical one; "
+                    + "--vcpu N or --root PA names tables")
+        case .unsupported(let mode):
+            throw .unable("vCPU \(vcpu) of '\(name)' uses \(mode), which this version cannot read")
+        }
+    }
+
     /// Runs a command of the kernel's monitor, with 10 seconds to answer.
     public func exec(_ command: String) throws(TargetError) -> [String] { try exec(command, timeout: 10) }
 }

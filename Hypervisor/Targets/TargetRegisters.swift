@@ -42,6 +42,8 @@ public struct TargetRegisters: Sendable {
     public let segments: [(name: String, segment: TargetSegment)]
     /// MAXPHYADDR: the width of a guest physical address, in bits.
     public let maxPhysicalAddressBits: Int
+    /// What decides how an ARMv7 processor translates addresses; nil on x86.
+    public let arm: ARMPagingState?
 
     /// A register's value, or nil if the target has none of that name.
     public subscript(name: String) -> UInt64? { values.first { $0.name == name }?.value }
@@ -61,16 +63,20 @@ public struct TargetRegisters: Sendable {
     /// Instruction pointer.
     public var rip: UInt64 { self["rip"] ?? 0 }
 
-    /// What decides how addresses are translated.
+    /// What decides how an x86 processor translates addresses.
     public var paging: PagingState {
         PagingState(cr0: cr0, cr3: cr3, cr4: cr4, efer: efer, maxPhysicalAddressBits: maxPhysicalAddressBits)
     }
 
+    /// How addresses are translated, whatever the processor.
+    public var translation: TranslationMode { arm?.translation ?? paging.translation }
+
     /// Registers by name.
     public init(
         values: [(name: String, value: UInt64)], segments: [(name: String, segment: TargetSegment)],
-        maxPhysicalAddressBits: Int
+        maxPhysicalAddressBits: Int, arm: ARMPagingState? = nil
     ) {
+        self.arm = arm
         self.values = values
         self.segments = segments
         self.maxPhysicalAddressBits = maxPhysicalAddressBits
@@ -106,5 +112,6 @@ public struct TargetRegisters: Sendable {
         self.values = values
         self.segments = segments
         maxPhysicalAddressBits = bits
+        arm = nil
     }
 }

@@ -43,7 +43,7 @@ import Testing
         #expect(file.cpus[0].segments[7] == writer.cpus[0].segments[0])
         #expect(file.savedCPUs == writer.savedCPUs)
         #expect(file.layout == "osv")
-        writer.isLongMode = false
+        writer.machine = .i386
         #expect(try written(writer).kind == .core(machine: "i386", is64Bit: true))
     }
 

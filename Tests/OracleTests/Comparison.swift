@@ -117,13 +117,7 @@ private func compareTranslations(
     var mapped = 0
     for (address, answer) in zip(asked, answers) {
         let translation = translate(GVA(address), root: root, format: format, memory: target.memory)
-        let expected: UInt64?
-        // `gpa: 0x1234`, and for 0 without 0x.
-        if let start = answer.firstRange(of: "gpa: ") {
-            expected = parseHexadecimal(answer[start.upperBound...].prefix { $0.isHexDigit || $0 == "x" })
-        } else {
-            expected = nil
-        }
+        let expected = PrintedRun.gpa(answer)
         if expected != nil { mapped += 1 }
         #expect(translation.mapping?.gpa.rawValue == expected, "VA \(GVA(address).hex): QEMU says \(answer)")
     }

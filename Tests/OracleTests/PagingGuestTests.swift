@@ -38,11 +38,12 @@ import Testing
         #expect(format.name == mode)
         let leaves = try compare(target, randomAddresses: 400)
         #expect(leaves > 1000)
+        try Recording.keep(image, target)
         // The core of the same moment says the same.
         let path = machine.folder + "/core"
         try target.client.execute(
             "dump-guest-memory", [JSONMember("paging", false), JSONMember("protocol", .string("file:\(path)"))],
-            timeout: 60)
+            timeout: 180)
         let core = try CoreTarget(path: path)
         #expect(core.vcpuCount == 1)
         #expect(try core.registers(vcpu: 0).cr3 == target.registers(vcpu: 0).cr3)
@@ -66,7 +67,7 @@ import Testing
         // A dump by virtual addresses too.
         try target.client.execute(
             "dump-guest-memory",
-            [JSONMember("paging", true), JSONMember("protocol", .string("file:\(path).paging"))], timeout: 60)
+            [JSONMember("paging", true), JSONMember("protocol", .string("file:\(path).paging"))], timeout: 180)
         let byPages = try CoreTarget(path: path + ".paging")
         #expect(try byPages.registers(vcpu: 0).cr3 == target.registers(vcpu: 0).cr3)
     }

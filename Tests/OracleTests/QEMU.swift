@@ -16,12 +16,17 @@ final class QEMU {
     static let executable = "/usr/bin/qemu-system-x86_64"
     static var isInstalled: Bool { access(executable, X_OK) == 0 }
 
+    static let armExecutable = "/usr/bin/qemu-system-arm"
+    static var hasARM: Bool { access(armExecutable, X_OK) == 0 }
+
     /// Starts QEMU with these arguments and waits for its monitor.
-    init(_ arguments: [String]) throws {
+    init(_ arguments: [String], executable: String = QEMU.executable) throws {
         var template = Array("/tmp/vitrine-oracle-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw POSIXError(.EIO) }
         folder = template.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        process.executableURL = URL(fileURLWithPath: QEMU.executable)
+        process.executableURL = URL(fileURLWithPath: executable)
+        // Boards with a sound chip would look for the host's.
+        process.environment = ProcessInfo.processInfo.environment.merging(["QEMU_AUDIO_DRV": "none"]) { $1 }
         process.arguments =
             [
                 "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-no-reboot", "-serial",

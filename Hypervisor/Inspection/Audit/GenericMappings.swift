@@ -49,8 +49,7 @@ struct GenericMappings {
             options.tableLimit = left
             options.findingLimit = 1 << 16
             var collector = SomeRuns(limit: GenericMappings.runLimit - mappings.runs.count)
-            let summary = walk(
-                root: subject.root, format: subject.format, memory: subject.memory, options: options, into: &collector)
+            let summary = subject.space.walk(in: subject.memory, options: options, into: &collector)
             mappings.runs += collector.runs
             mappings.isComplete = mappings.isComplete && summary.isComplete
             left = max(0, left - summary.tables.count)

@@ -54,7 +54,7 @@ public func searchJSON(_ result: SearchResult, subject: Subject, pattern: Search
         writer.member("schema", "vitrine.search/1")
         writer.member("target", subject.name)
         writer.member("moment", subject.moment)
-        writer.member("root", hex: subject.root.rawValue)
+        subject.writeRoots(into: &writer)
         writer.member("mode", subject.format.name)
         writer.member("pattern", hexadecimal(pattern.values))
         writer.member("mask", hexadecimal(pattern.masks))

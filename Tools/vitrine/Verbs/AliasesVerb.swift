@@ -66,7 +66,7 @@ extension InspectionVerbs {
         if parts.count == 1 {
             let way = AddressWay(GVA(first), in: subject, pageMap: nil)
             guard let gpa = way.mapping?.gpa else {
-                let problem = way.problem(format: subject.format) ?? "not mapped"
+                let problem = way.problem ?? "not mapped"
                 throw CommandError(way.status == "non-canonical" ? .usage : .fault, "\(GVA(first).hex): \(problem)")
             }
             return [page(gpa)]

@@ -13,7 +13,9 @@ extension InspectionVerbs {
     static let tableOptions = [
         OptionDescription("vcpu", "N", "the tables that this vCPU uses, 0 if not given"),
         OptionDescription("root", "PA", "the tables with this root"),
-        OptionDescription("paging", "MODE", "read them as 32-bit, pae, 4-level or 5-level, whatever the vCPU does"),
+        OptionDescription(
+            "paging", "MODE", "read them as 32-bit, pae, 4-level, 5-level or arm, whatever the vCPU does"),
+        OptionDescription("ttbcr", "N", "with --paging arm: TTBCR.N, so that the root has 4096 >> N entries; 0 to 7"),
         OptionDescription("stage", "A|B|C|ready", "the tables as they were at this boot stage"),
     ]
 
@@ -33,8 +35,8 @@ extension InspectionVerbs {
     ) throws -> Subject {
         let layout = try layout(arguments, of: target)
         let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
-        let (format, itsRoot) = try tables(arguments, target: target, vcpu: vcpu)
-        var root = itsRoot
+        var space = try tables(arguments, target: target, vcpu: vcpu)
+        let format = space.format
         if let text = arguments.value("stage") {
             guard arguments.value("root") == nil, arguments.value("vcpu") == nil else {
                 throw UsageError("--stage has tables of its own; it goes with neither --vcpu nor --root")
@@ -59,18 +61,18 @@ extension InspectionVerbs {
             guard target.slots.slot(containing: address) != nil else {
                 throw UsageError("--root \(text): no memory slot of '\(target.name)' holds that address")
             }
-            root = address
+            space = AddressSpace(format: format, root: address)
         }
         // A layout that is known wins; else the tables may show a Linux kernel.
         let linux =
-            layout == nil
+            layout == nil && format.virtualBits > 32
             ? LinuxKernel.find(
-                root: root, format: format, memory: target.memory, slots: target.slots,
+                root: space.root, format: format, memory: target.memory, slots: target.slots,
                 // A monitor takes a millisecond for each.
                 tableLimit: target.memorySource == "monitor" ? 2048 : 1 << 18) : nil
         return Subject(
             name: target.name, layout: layout ?? linux?.layout, slots: target.slots, memory: .live(target.memory),
-            format: format, root: root, moment: target.isLive ? moment : "consistent",
+            space: space, moment: target.isLive ? moment : "consistent",
             source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0,
             linux: linux)
     }
@@ -78,38 +80,48 @@ extension InspectionVerbs {
     /// Formats that --paging names.
     private static let pagingModes: [(name: String, format: PageTableFormat)] = [
         ("32-bit", .x86ThirtyTwoBit()), ("pae", .x86PAE()), ("4-level", .x86FourLevel()), ("5-level", .x86FiveLevel()),
+        ("arm", .armShort()),
     ]
 
     /// Format and root as the options and the vCPU's registers have them; a root that --root will replace may be 0.
     private static func tables(
         _ arguments: Arguments, target: any Target, vcpu: Int
-    ) throws -> (PageTableFormat, GPA) {
+    ) throws -> AddressSpace {
         let isRootGiven = arguments.value("root") != nil
+        let split = try arguments.number("ttbcr", in: 0...7)
+        guard split == nil || isRootGiven else {
+            throw UsageError("--ttbcr goes with --paging arm and --root PA: a CPU's own tables need no help")
+        }
+        let armFormat = PageTableFormat.armShort(split: split ?? 0)
         if let text = arguments.value("paging") {
             guard let mode = pagingModes.first(where: { $0.name == text.lowercased() }) else {
                 throw UsageError(
                     unknownName(text, among: pagingModes.map(\.name), what: "--paging")
-                        + " (32-bit, pae, 4-level or 5-level)")
+                        + " (32-bit, pae, 4-level, 5-level or arm)")
             }
-            if isRootGiven { return (mode.format, GPA(0)) }
-            let root = try target.registers(vcpu: vcpu).cr3 & X86Bit.address
-            return (mode.format, GPA(root))
+            if isRootGiven { return AddressSpace(format: mode.name == "arm" ? armFormat : mode.format, root: GPA(0)) }
+            let registers = try target.registers(vcpu: vcpu)
+            // The processor's own tables say more than the name of their format.
+            if mode.name == "arm", registers.arm != nil { return try target.addressSpace(vcpu: vcpu) }
+            guard mode.name != "arm" else {
+                throw UsageError("--paging arm: '\(target.name)' is no ARM machine; --root PA names the tables")
+            }
+            return AddressSpace(format: mode.format, root: GPA(registers.cr3 & X86Bit.address))
         }
-        // An image without registers: 64-bit tables unless --paging says otherwise.
-        if target.vcpuCount == 0 && isRootGiven { return (.x86FourLevel(), GPA(0)) }
+        // An image without registers: 64-bit tables unless the core or --paging says otherwise.
+        if target.vcpuCount == 0 && isRootGiven {
+            return AddressSpace(
+                format: (target as? CoreTarget)?.isARM == true ? armFormat : .x86FourLevel(), root: GPA(0))
+        }
+        guard isRootGiven || arguments.value("stage") != nil else { return try target.addressSpace(vcpu: vcpu) }
         let registers = try target.registers(vcpu: vcpu)
-        switch registers.paging.mode {
-        case .paging(let format, let root): return (format, root)
-        case .pagingOff:
-            guard isRootGiven || arguments.value("stage") != nil else {
-                throw CommandError(
-                    .unable,
-                    "paging is off on vCPU \(vcpu) of '\(target.name)': a virtual address is a physical one; "
-                        + "--vcpu N or --root PA names tables")
-            }
-            return (.x86FourLevel(maxPhysicalAddressBits: registers.maxPhysicalAddressBits), GPA(0))
-        case .unsupported(let mode):
-            throw CommandError(.unable, "vCPU \(vcpu) of '\(target.name)' uses \(mode), which this version cannot read")
+        switch registers.translation {
+        case .tables(let space):
+            return split == nil ? space : AddressSpace(format: armFormat, root: GPA(0))
+        case .off, .unsupported:
+            return AddressSpace(
+                format: registers.arm != nil
+                    ? armFormat : .x86FourLevel(maxPhysicalAddressBits: registers.maxPhysicalAddressBits), root: GPA(0))
         }
     }
 

@@ -60,7 +60,7 @@ extension InspectionVerbs {
             case .csv: try output.write(bytes: translateCSV(ways, subject: subject))
             }
             if let way = ways.first(where: { $0.status == "non-canonical" }) {
-                let problem = way.problem(format: subject.format) ?? ""
+                let problem = way.problem ?? ""
                 throw CommandError(.usage, "\(way.translation.va.hex): \(problem)")
             }
             return ways.allSatisfy { $0.status == "mapped" } ? .success : .fault

@@ -1,0 +1,32 @@
+// What reads bytes that others have made, each as a function of such bytes. libFuzzer runs them under `make fuzz`, the
+// ordinary tests run them on the inputs that are kept (Tests/Fuzz/Corpus).
+//
+// A target that returns has found nothing. What it checks beyond "no crash" is a precondition.
+
+/// A fuzz target.
+public enum FuzzTarget: String, CaseIterable, Sendable {
+    /// ELF cores, raw images, saved dumps: the file, its registers, its tables, and the same dump written and read again.
+    case core
+    /// `--filter EXPR`.
+    case filter
+    /// The walk over memory made of the input, in every format, against translations one by one.
+    case walk
+    /// The walk over memory that changes with every page that is read.
+    case changing
+    /// JSON texts, as QMP has them.
+    case json
+    /// What QEMU's human monitor and its debugger stub say.
+    case monitor
+
+    /// Feeds the target an input.
+    public func run(_ input: UnsafeRawBufferPointer) {
+        switch self {
+        case .core: fuzzCore(input)
+        case .filter: fuzzFilter(input)
+        case .walk: fuzzWalk(input)
+        case .changing: fuzzChangingMemory(input)
+        case .json: fuzzJSON(input)
+        case .monitor: fuzzMonitor(input)
+        }
+    }
+}
