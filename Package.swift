@@ -123,7 +123,11 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
-        tool("vitrine-bench", ["SystemCalls", "JSON", "Targets", "GuestImages"]),
+        tool("vitrine-bench", ["Addresses", "SystemCalls", "JSON", "GuestMemory", "Targets", "GuestImages"]),
+        // What the tests and the hardware bench ask the kernel itself.
+        tool(
+            "vitrine-witness",
+            ["Addresses", "CBPF", "GuestMemory", "KVM", "PageTables", "SecondStage", "SystemCalls", "Targets"]),
 
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),

@@ -11,6 +11,7 @@ struct Benchmarks {
     private let floorProgram: String
     private let firstByte: String
     private let portLoop: String
+    private let touchMillion: String
     private let runtime: String
     private let repetitions: Int
     private var rows: [Row] = []
@@ -22,10 +23,12 @@ struct Benchmarks {
         monitor = folder + "/vitrine-vmm"
         floorProgram = folder + "/vitrine-bench-floor"
         guard let firstByte = GuestImages.path(of: "bench/first-byte.elf"),
-            let portLoop = GuestImages.path(of: "bench/port-loop.elf")
+            let portLoop = GuestImages.path(of: "bench/port-loop.elf"),
+            let touchMillion = GuestImages.path(of: "bench/touch-million.elf")
         else { stop("the guest images of the benchmarks are missing: run swift build -c release") }
         self.firstByte = firstByte
         self.portLoop = portLoop
+        self.touchMillion = touchMillion
         var template = Array("/tmp/vitrine-bench-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { stop("cannot make a folder in /tmp") }
         runtime = template.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
@@ -38,6 +41,9 @@ struct Benchmarks {
         start()
         ports()
         guest()
+        rows += secondStageRows(
+            vitrine: vitrine, witness: vitrine + "-witness", image: touchMillion,
+            repetitions: repetitions)
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }
