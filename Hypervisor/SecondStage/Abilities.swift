@@ -20,8 +20,8 @@ public enum SecondStageAbilities {
     /// Everything, in the order of what needs it.
     public static func all() -> [SecondStageAbility] { [pageMap(), pageSizes(), kernelTables(), capabilities()] }
 
-    /// Whether /proc/PID/pagemap shows frame numbers.
-    static let seesFrames: Bool = (try? probeFrames()) ?? false
+    /// Whether /proc/PID/pagemap shows frame numbers to this process.
+    public static let seesFrames: Bool = (try? probeFrames()) ?? false
 
     private static func probeFrames() throws(Errno) -> Bool {
         // A page that is surely present: this function's stack.

@@ -67,10 +67,17 @@ public struct BackingPages: Sendable {
     public let seesPageSizes: Bool
 }
 
+private final class OpenedPageMap {
+    let file: PageMapFile
+    init(_ process: Int32) throws(Errno) { file = try PageMapFile(process: process) }
+}
+
 /// Reads what is behind guest memory.
 public struct BackingReader: ~Copyable {
     private let process: Int32
-    private let pageMap: PageMapFile
+    /// Nil if it may not be opened: then `tables` are read.
+    private let pageMap: OpenedPageMap?
+    private let tables: HostPageTables?
     private let frames = FrameSizes()
     private let buffer = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1 << 15)
     /// Whether PAGEMAP_SCAN is there; found out at the first use.
@@ -78,11 +85,25 @@ public struct BackingReader: ~Copyable {
     private var seesFrames = false
 
     /// Opens the page map of a process.
-    public init(process: Int32) throws(SecondStageError) {
+    ///
+    /// - Parameter vm: its VM: where the page map may not be opened, or hides frames (it is its owner's, and frames are for
+    ///   CAP_SYS_ADMIN), the process's page tables are read in the kernel's memory. They do not say all of `BackingFlags`.
+    public init(process: Int32, vm: KernelVM? = nil) throws(SecondStageError) {
+        let source = try Self.source(process, vm)
         self.process = process
-        do throws(Errno) {
-            pageMap = try PageMapFile(process: process)
-        } catch {
+        pageMap = source.pageMap
+        tables = source.tables
+    }
+
+    private static func source(
+        _ process: Int32, _ vm: KernelVM?
+    ) throws(SecondStageError) -> (pageMap: OpenedPageMap?, tables: HostPageTables?) {
+        if let vm, !SecondStageAbilities.seesFrames,
+            let tables = try HostPageTables(of: vm, directMap: vm.tables().directMap)
+        {
+            return (nil, tables)
+        }
+        do throws(Errno) { return (try OpenedPageMap(process), nil) } catch {
             throw SecondStageError.reading(process: process, error)
         }
     }
@@ -96,6 +117,10 @@ public struct BackingReader: ~Copyable {
         var runs = RunBuilder()
         for slot in slots {
             runs.beginSlot()
+            if let tables {
+                try read(slot, from: tables, into: &runs)
+                continue
+            }
             do throws(Errno) {
                 try read(slot, into: &runs)
             } catch {
@@ -103,13 +128,21 @@ public struct BackingReader: ~Copyable {
             }
         }
         return BackingPages(
-            runs: runs.finish(slots), seesFrames: seesFrames, seesPageSizes: scans || frames.isReadable)
+            runs: runs.finish(slots), seesFrames: seesFrames,
+            seesPageSizes: tables != nil || scans || frames.isReadable)
     }
 
     /// The host physical addresses of pages now: nil for one that is not present, or whose frame may not be seen.
     public func hpas(of pages: [HVA]) throws(SecondStageError) -> [HPA?] {
         var found: [HPA?] = []
         found.reserveCapacity(pages.count)
+        if let tables {
+            for page in pages {
+                let entry = PageMapEntry(try tables.chunk(page.rawValue >> 21).entries[Int(page.rawValue >> 12 & 511)])
+                found.append(entry.frame.map { HPA($0 << 12 | page.rawValue & 4095) })
+            }
+            return found
+        }
         do throws(Errno) {
             for page in pages { found.append(try hpa(of: page)) }
         } catch {
@@ -119,19 +152,41 @@ public struct BackingReader: ~Copyable {
     }
 
     private func hpa(of page: HVA) throws(Errno) -> HPA? {
+        guard let pageMap else { return nil }
         var entry: UInt64 = 0
         let count = try withUnsafeMutablePointer(to: &entry) { pointer throws(Errno) in
-            try pageMap.entries(from: page.rawValue, into: UnsafeMutableBufferPointer(start: pointer, count: 1))
+            try pageMap.file.entries(from: page.rawValue, into: UnsafeMutableBufferPointer(start: pointer, count: 1))
         }
         guard count == 1, let frame = PageMapEntry(entry).frame else { return nil }
         return HPA(frame << 12 | page.rawValue & 4095)
     }
 
-    private mutating func read(_ slot: MemorySlot, into runs: inout RunBuilder) throws(Errno) {
+    /// Reads the process's page tables, 2 MiB at a time.
+    private mutating func read(
+        _ slot: MemorySlot, from tables: HostPageTables, into runs: inout RunBuilder
+    ) throws(SecondStageError) {
         let end = slot.userspaceAddress.rawValue &+ slot.size
         var position = slot.userspaceAddress.rawValue
         while position < end {
-            guard scans, let (regions, walked) = try pageMap.scan(from: position, to: end) else {
+            let chunk = try tables.chunk(position >> 21)
+            let first = Int(position >> 12 & 511)
+            let count = min(512 - first, Int((end - position) >> 12))
+            let sees = chunk.entries.withUnsafeBufferPointer { entries in
+                runs.add(
+                    UnsafeBufferPointer(rebasing: entries[first..<first + count]), at: HVA(position),
+                    categories: chunk.pageSize > 4096 ? 1 << 6 : 0, frames: frames)
+            }
+            if sees { seesFrames = true }
+            position &+= UInt64(count) << 12
+        }
+    }
+
+    private mutating func read(_ slot: MemorySlot, into runs: inout RunBuilder) throws(Errno) {
+        guard let pageMap else { return }
+        let end = slot.userspaceAddress.rawValue &+ slot.size
+        var position = slot.userspaceAddress.rawValue
+        while position < end {
+            guard scans, let (regions, walked) = try pageMap.file.scan(from: position, to: end) else {
                 scans = false
                 try readEntries(from: position, to: end, categories: nil, of: slot, into: &runs)
                 return
@@ -151,12 +206,13 @@ public struct BackingReader: ~Copyable {
     private mutating func readEntries(
         from start: UInt64, to end: UInt64, categories: UInt64?, of slot: MemorySlot, into runs: inout RunBuilder
     ) throws(Errno) {
+        guard let pageMap else { return }
         let chunk = 1 << 15
         var position = start
         while position < end {
             let wanted = min(chunk, Int((end - position) / 4096))
             let part = UnsafeMutableBufferPointer(rebasing: buffer[..<wanted])
-            let count = try pageMap.entries(from: position, into: part)
+            let count = try pageMap.file.entries(from: position, into: part)
             guard count > 0 else { return }
             if runs.add(
                 UnsafeBufferPointer(rebasing: part[..<count]), at: HVA(position), categories: categories, frames: frames
