@@ -127,7 +127,10 @@ let package = Package(
         // What the tests and the hardware bench ask the kernel itself.
         tool(
             "vitrine-witness",
-            ["Addresses", "CBPF", "GuestMemory", "JSON", "KVM", "PageTables", "SecondStage", "SystemCalls", "Targets"]),
+            [
+                "Addresses", "CBPF", "CSystem", "GuestMemory", "JSON", "KVM", "PageTables", "SecondStage",
+                "SystemCalls", "Targets",
+            ]),
 
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),

@@ -33,6 +33,7 @@ final class PagesJSON: PagesPrinter {
         writer.member("mode", subject.format.name)
         writer.member("moment", subject.moment)
         if let source = subject.source { writer.member("memory", source) }
+        if let moment = subject.registersMoment { writer.member("registers", moment) }
         switch view {
         case .ranges: writer.key("ranges")
         case .entries, .tree: writer.key("entries")

@@ -52,6 +52,8 @@ public struct Subject: Sendable {
     public let moment: String
     /// How the memory is read, where that is worth a word: `process 1234`, `monitor`, `file`.
     public let source: String?
+    /// Of when the register is that the root comes from, if not of the moment it was asked for: `the last exit`.
+    public var registersMoment: String?
     /// Whether the slots' host addresses are those of a process.
     public let hasHostAddresses: Bool
 
@@ -78,7 +80,8 @@ public struct Subject: Sendable {
     var heading: String {
         let layout = layout.map { "layout \($0.name), " } ?? ""
         let source = source.map { ", memory by \($0)" } ?? ""
-        return "\(name): \(layout)\(format.name) tables, root \(root.hex), \(moment)\(source)"
+        let registers = registersMoment.map { " (CR3 of \($0))" } ?? ""
+        return "\(name): \(layout)\(format.name) tables, root \(root.hex)\(registers), \(moment)\(source)"
     }
 
     /// One address through the tables.

@@ -17,7 +17,7 @@ func witnessTranslations(of name: String, vcpu: Int) -> Int32 {
         _ = walk(root: root, format: format, memory: guest.mapped, into: &collector)
         var addresses: Set<UInt64> = [0]
         // Tables that refer to themselves make very many ranges: then some of them, evenly spread.
-        for number in stride(from: 0, to: collector.runs.count, by: max(1, collector.runs.count / 400)) {
+        for number in stride(from: 0, to: collector.runs.count, by: max(1, collector.runs.count / 150)) {
             let run = collector.runs[number]
             let first = run.va.rawValue
             let last = run.lastVA.rawValue

@@ -19,4 +19,7 @@ long csystem_pagemap_scan(int fd, uint64_t start, uint64_t end, struct csystem_p
 long csystem_process_pread(int fd, void *buffer, size_t count, uint64_t offset);
 /// process_vm_readv(2) of one range.
 long csystem_process_read(int pid, void *buffer, size_t count, uint64_t address);
+/// Gives up a capability for good: prctl(2), PR_CAPBSET_DROP; variadic in C.
+long csystem_drop_capability(unsigned capability);
+
 #endif

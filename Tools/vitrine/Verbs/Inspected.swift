@@ -61,10 +61,12 @@ extension InspectionVerbs {
             }
             root = address
         }
-        return Subject(
+        var subject = Subject(
             name: target.name, layout: layout, slots: target.slots, memory: .live(target.memory), format: format,
             root: root, moment: target.isLive ? moment : "consistent",
             source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0)
+        if arguments.value("root") == nil { subject.registersMoment = try target.registersMoment(vcpu: vcpu) }
+        return subject
     }
 
     /// Formats that --paging names.
