@@ -181,47 +181,75 @@ public struct BackingReader: ~Copyable {
         }
     }
 
+    /// Reads the page map of a slot, 128 MiB at a time. Where there is nothing, PAGEMAP_SCAN finds what comes next: it does not
+    /// look at every page there.
     private mutating func read(_ slot: MemorySlot, into runs: inout RunBuilder) throws(Errno) {
         guard let pageMap else { return }
         let end = slot.userspaceAddress.rawValue &+ slot.size
         var position = slot.userspaceAddress.rawValue
         while position < end {
-            guard scans, let (regions, walked) = try pageMap.file.scan(from: position, to: end) else {
+            let part = UnsafeMutableBufferPointer(rebasing: buffer[..<min(buffer.count, Int((end - position) / 4096))])
+            let count = try pageMap.file.entries(from: position, into: part)
+            guard count > 0 else { return }
+            let isEmpty = try add(UnsafeBufferPointer(rebasing: part[..<count]), at: position, into: &runs)
+            position &+= UInt64(count) << 12
+            guard isEmpty, scans, position < end else { continue }
+            guard let found = try pageMap.file.scan(from: position, to: end, limit: 1, mostPages: 1) else {
                 scans = false
-                try readEntries(from: position, to: end, categories: nil, of: slot, into: &runs)
-                return
+                continue
             }
-            for region in regions {
-                try readEntries(
-                    from: max(region.start, position), to: min(region.end, end), categories: region.categories,
-                    of: slot,
-                    into: &runs)
-            }
-            guard walked > position else { return }
-            position = walked
+            position = found.regions.first.map { max(position, $0.start) } ?? end
         }
     }
 
-    /// Reads the entries of a range; what the kernel said of all of it comes in `categories`.
-    private mutating func readEntries(
-        from start: UInt64, to end: UInt64, categories: UInt64?, of slot: MemorySlot, into runs: inout RunBuilder
+    /// Adds entries, of each 2 MiB with what the kernel says of them; returns whether there are none.
+    private mutating func add(
+        _ entries: UnsafeBufferPointer<UInt64>, at start: UInt64, into runs: inout RunBuilder
+    ) throws(Errno) -> Bool {
+        var isEmpty = true
+        var index = 0
+        while index < entries.count {
+            let position = start &+ UInt64(index) << 12
+            let count = min(512 - Int(position >> 12 & 511), entries.count - index)
+            let chunk = UnsafeBufferPointer(rebasing: entries[index..<index + count])
+            index += count
+            var union: UInt64 = 0
+            for entry in chunk { union |= entry }
+            // Neither present nor swapped out.
+            if union >> 62 == 0 { continue }
+            isEmpty = false
+            try add(chunk: chunk, at: position, into: &runs)
+        }
+        return isEmpty
+    }
+
+    /// Adds entries of one 2 MiB.
+    private mutating func add(
+        chunk: UnsafeBufferPointer<UInt64>, at start: UInt64, into runs: inout RunBuilder
     ) throws(Errno) {
-        guard let pageMap else { return }
-        let chunk = 1 << 15
-        var position = start
-        while position < end {
-            let wanted = min(chunk, Int((end - position) / 4096))
-            let part = UnsafeMutableBufferPointer(rebasing: buffer[..<wanted])
-            let count = try pageMap.file.entries(from: position, into: part)
-            guard count > 0 else { return }
-            if runs.add(
-                UnsafeBufferPointer(rebasing: part[..<count]), at: HVA(position), categories: categories, frames: frames
-            ) {
-                seesFrames = true
-            }
-            position += UInt64(count) * 4096
+        func add(_ entries: UnsafeBufferPointer<UInt64>, _ start: UInt64, _ categories: UInt64?) {
+            if runs.add(entries, at: HVA(start), categories: categories, frames: frames) { seesFrames = true }
+        }
+        guard scans, let pageMap, let first = chunk.firstIndex(where: { $0 >> 62 != 0 }) else {
+            return add(chunk, start, nil)
+        }
+        // One entry of the upper level maps all of it, or small ones do: a page tells. PAGEMAP_SCAN looks at every page that it
+        // is given, however few it is to find.
+        let mayHaveZeros = chunk.contains(where: Self.mayBeZeroPage)
+        let range = mayHaveZeros ? 0..<chunk.count : first..<first + 1
+        let end = start &+ UInt64(range.upperBound) << 12
+        guard let found = try pageMap.file.scan(from: start &+ UInt64(range.lowerBound) << 12, to: end, limit: 512),
+            let page = found.regions.first
+        else { return add(chunk, start, nil) }
+        guard mayHaveZeros else { return add(chunk, start, page.categories & PageRegion.huge) }
+        for region in found.regions where region.start >= start && region.end <= end {
+            let part = Int((region.start - start) >> 12)..<Int((region.end - start) >> 12)
+            add(UnsafeBufferPointer(rebasing: chunk[part]), region.start, region.categories)
         }
     }
+
+    /// Whether an entry may be of the page of zeros: present, of no file, and not known to be mapped once only.
+    private static func mayBeZeroPage(_ entry: UInt64) -> Bool { entry & (1 << 63 | 1 << 61 | 1 << 56) == 1 << 63 }
 }
 
 /// An entry of /proc/PID/pagemap.

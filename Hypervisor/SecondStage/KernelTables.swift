@@ -111,8 +111,8 @@ extension KernelVM {
         try checkStillThere()
         var walk = TableWalk(
             snapshot: snapshot, decoder: decoder, base: base, isShifted: layout.page.translationIsShifted)
-        walk.addRoots(of: vcpus)
         walk.countLeaves()
+        walk.addRoots(of: vcpus)
         return walk.result(statistics: [before, after].compactMap { $0 })
     }
 

@@ -9,7 +9,9 @@ import SystemCalls
 
 /// Makes what the words say, prints `ready PID`, and holds it until it is ended.
 func hold(_ words: [String]) -> Int32 {
-    var numbers = ["vms": 1, "slots": 1, "pages": 1, "shared": 0, "touch": 0, "run": 0, "churn": 0]
+    var numbers = [
+        "vms": 1, "slots": 1, "pages": 1, "shared": 0, "touch": 0, "run": 0, "churn": 0, "skew": 0, "log": 0,
+    ]
     for word in words {
         let parts = word.split(separator: "=")
         guard parts.count == 2, let name = parts.first.map(String.init), numbers[name] != nil,
@@ -21,7 +23,9 @@ func hold(_ words: [String]) -> Int32 {
     func number(_ name: String) -> Int { numbers[name] ?? 0 }
     do {
         let holder = try Holder(
-            vms: number("vms"), slots: number("slots"), pages: number("pages"), shared: number("shared") != 0)
+            vms: number("vms"), slots: number("slots"), pages: number("pages"), shared: number("shared") != 0,
+            skew: number("skew") != 0)
+        if number("log") != 0 { try holder.logDirtyPages() }
         if number("touch") != 0 { holder.touch() }
         if number("run") != 0 { try holder.run() }
         say("ready \(getpid())")
@@ -42,28 +46,29 @@ private final class Holder: Sendable {
     private final class Memory: @unchecked Sendable {
         let map: MemoryMap
         init(_ size: UInt64, _ file: borrowing FileDescriptor) throws(Errno) {
-            map = try MemoryMap(file, size: size, writable: true)
+            map = try MemoryMap(file, size: size, alignment: 2 << 20)
         }
     }
 
     /// - Parameters:
     ///   - pages: of 4 KiB, of each slot.
     ///   - shared: every slot is another map of the same memory file.
-    init(vms: Int, slots count: Int, pages: Int, shared: Bool) throws {
+    ///   - skew: slots lie a page beside a multiple of 2 MiB on the host, where they do not in the guest.
+    init(vms: Int, slots count: Int, pages: Int, shared: Bool, skew: Bool) throws {
         let size = UInt64(max(1, pages)) << 12
         var memory: [Memory] = []
         if shared {
             let file = try FileDescriptor.memoryFile(named: "witness", size: size)
             for _ in 0..<count { memory.append(try Memory(size, file)) }
         } else {
-            let all = size * UInt64(max(1, count))
+            let all = size * UInt64(max(1, count)) + 4096
             memory = [try Memory(all, try FileDescriptor.memoryFile(named: "witness", size: all))]
         }
         self.memory = memory
         // Above 4 GiB, where KVM has nothing of its own, and a slot that a vCPU can start in at 0. A page lies between slots.
         slots = (0..<count).map { number in
             let start = memory[shared ? number : 0].map.address
-            let offset = shared ? 0 : UInt64(number) * size
+            let offset = (shared ? 0 : UInt64(number) * size) + (skew ? 4096 : 0)
             return MemorySlot(
                 id: UInt32(number), name: "",
                 guestPhysicalAddress: GPA(number == 0 ? 0 : 4 << 30 + UInt64(number) * (size + 4096)), size: size,
@@ -73,6 +78,11 @@ private final class Holder: Sendable {
         var machines: [VirtualMachine] = []
         for _ in 0..<vms { machines.append(try VirtualMachine(system, slots: slots)) }
         self.machines = machines
+    }
+
+    /// Has the writes to every slot of the first VM logged.
+    func logDirtyPages() throws {
+        for slot in slots { try machines.first?.setSlot(slot, logDirtyPages: true) }
     }
 
     /// Writes a word to every page.
@@ -98,7 +108,8 @@ private final class Holder: Sendable {
             0x75, 0xf0,  // jne next
             0xeb, 0xeb,  // jmp start
         ]
-        first.map.address.advanced(by: 0x1000).copyMemory(from: code, byteCount: code.count)
+        guard let start = UnsafeMutableRawPointer(bitPattern: UInt(slots[0].userspaceAddress.rawValue)) else { return }
+        start.advanced(by: 0x1000).copyMemory(from: code, byteCount: code.count)
         let vcpu = try machine.makeVCPU(0)
         var registers = try vcpu.registers()
         registers.cs.base = 0

@@ -41,12 +41,17 @@ private struct Replay {
     }
 
     /// Adds one line of the trace; false if it is an event that cannot be read.
-    mutating func add(line: Substring) -> Bool {
-        guard let name = line.firstRange(of: "kvm_tdp_mmu_spte_changed: ") else { return true }
-        let words = line[name.upperBound...].split(separator: " ")
-        func number(after word: Substring, radix: Int = 16) -> UInt64? {
-            guard let place = words.firstIndex(of: word), place + 1 < words.count else { return nil }
-            return UInt64(words[place + 1], radix: radix)
+    mutating func add(line: ArraySlice<UInt8>) -> Bool {
+        let words = line.split(separator: 32)
+        guard let name = words.firstIndex(where: { $0.elementsEqual("kvm_tdp_mmu_spte_changed:".utf8) }) else {
+            return true
+        }
+        func number(after word: StaticString, radix: UInt64 = 16) -> UInt64? {
+            word.withUTF8Buffer { word in
+                guard let place = words[name...].firstIndex(where: { $0.elementsEqual(word) }), place + 1 < words.count
+                else { return nil }
+                return parse(words[place + 1], radix: radix)
+            }
         }
         guard let asID = number(after: "id"), let frame = number(after: "gfn"),
             let level = number(after: "level", radix: 10), let old = number(after: "old_spte"),
@@ -59,15 +64,31 @@ private struct Replay {
     }
 }
 
+/// A number in digits of up to 16 values; nil if there is anything else.
+private func parse(_ digits: ArraySlice<UInt8>, radix: UInt64) -> UInt64? {
+    var value: UInt64 = 0
+    for digit in digits {
+        let number: UInt64
+        switch digit {
+        case 0x30...0x39: number = UInt64(digit - 0x30)
+        case 0x61...0x66: number = UInt64(digit - 0x61 + 10)
+        default: return nil
+        }
+        guard number < radix else { return nil }
+        value = value &* radix &+ number
+    }
+    return digits.isEmpty ? nil : value
+}
+
 /// Compares the events of a trace with the tables of a process's VM, the only one while the trace was recorded.
 func witnessReplay(process: Int32, trace: String) -> Int32 {
     do {
         let vm = try KernelVM.open(process: process)
         // Between two readings of the trace that are alike nothing changed: then the walk and the events are of one state.
         for _ in 0..<50 {
-            let before = try lines(of: trace)
+            let before = try Files.contents(of: trace, limit: 256 << 20)
             let tables = try vm.tables()
-            guard try lines(of: trace) == before else {
+            guard try Files.contents(of: trace, limit: 256 << 20) == before else {
                 usleep(100_000)
                 continue
             }
@@ -79,9 +100,11 @@ func witnessReplay(process: Int32, trace: String) -> Int32 {
     }
 }
 
-private func compare(_ lines: [Substring], _ tables: KernelTables) -> Int32 {
+private func compare(_ trace: [UInt8], _ tables: KernelTables) -> Int32 {
     var replay = Replay(decoder: tables.decoder)
-    for line in lines where !replay.add(line: line) { leave(4, "not understood: \(line)") }
+    for line in trace.split(separator: 10) where !replay.add(line: line) {
+        leave(4, "not understood: \(String(decoding: line, as: UTF8.self))")
+    }
     var walked: [Place: Int] = [:]
     for mapping in tables.mappings {
         let isManagement = tables.roots[Int(mapping.root)].isSystemManagement
@@ -108,9 +131,4 @@ private func compare(_ lines: [Substring], _ tables: KernelTables) -> Int32 {
         "\(replay.events) events, \(replayed.values.reduce(0, +)) leaves and \(links) tables by them; "
             + "\(tables.mappings.count) leaves and \(below) tables in the walk; \(different) differ")
     return different == 0 && links == below && replay.events > 0 ? 0 : 1
-}
-
-private func lines(of path: String) throws(Errno) -> [Substring] {
-    let bytes = try Files.contents(of: path, limit: 256 << 20)
-    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").filter { !$0.hasPrefix("#") }
 }

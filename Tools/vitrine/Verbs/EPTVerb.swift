@@ -124,7 +124,9 @@ extension InspectionVerbs {
         }
         return SecondStageReport(
             name: target.name, pid: target.pid, source: source, slots: slots, kernelSlots: kernelSlots, kernel: tables,
-            backing: backing, check: check, slotDifferences: differences(target.slots, slots, kernelSlots))
+            backing: backing, check: check,
+            // A process without a monitor to ask has no list of its own: its slots were KVM's a moment ago.
+            slotDifferences: target is ProcessTarget ? [] : differences(target.slots, slots, kernelSlots))
     }
 
     /// Slots that the target names and KVM does not have like that, or the other way round.
