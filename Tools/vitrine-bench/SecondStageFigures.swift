@@ -99,7 +99,8 @@ private func kernelTableRows(vitrine: String, image: String, repetitions: Int) -
             reference: fixed(speed.alone.median / 1e6, 1) + " M alone", ratio: fixed(ratio), goal: "> 0",
             met: speed.watched.minimum > 0),
         Row(
-            what: "  its vCPU taken out of the guest by a signal", measured: kicked.map { "\($0) times" } ?? "not counted by this KVM",
+            what: "  its vCPU taken out of the guest by a signal",
+            measured: kicked.map { "\($0) times" } ?? "not counted by this KVM",
             reference:
                 "paused \(fixed(paused.watched.median * 100, 1)) %, alone \(fixed(paused.alone.median * 100, 1)) %",
             goal: "0", met: kicked.map { $0 == 0 }),
