@@ -123,7 +123,9 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
 
-        tool("vitrine-bench", ["Addresses", "SystemCalls", "JSON", "GuestMemory", "Targets", "GuestImages"]),
+        tool(
+            "vitrine-bench",
+            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
         // What the tests and the hardware bench ask the kernel itself.
         tool(
             "vitrine-witness",
@@ -158,7 +160,11 @@ let package = Package(
             "Targets", ["Addresses", "SystemCalls", "GuestMemory", "GuestFolders", "JSON", "PageTables", "Targets"]),
         tests("Inspection", ["Addresses", "JSON", "GuestMemory", "Layouts", "PageTables", "Targets", "Inspection"]),
         tests(
-            "Oracle", ["Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "GuestImages"]),
+            "Oracle",
+            [
+                "Addresses", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Layouts", "Inspection",
+                "GuestImages",
+            ]),
         tests(
             "EndToEnd",
             [
