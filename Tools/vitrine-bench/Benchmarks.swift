@@ -55,7 +55,7 @@ struct Benchmarks {
     }
 
     /// The groups of figures, in the order they are measured.
-    static let groups = ["start", "ports", "guest", "walk"]
+    static let groups = ["start", "ports", "guest", "walk", "second-stage"]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
 
