@@ -220,6 +220,8 @@ public final class KernelVM {
                 size: slot.slot.size, userspaceAddress: slot.slot.userspaceAddress)
         }
         do throws(SlotError) { return try SlotTable(named) } catch {
+            // What was read of a VM that was closed meanwhile may be anything.
+            try checkStillThere()
             throw .keepsChanging("the list of slots (\(error))")
         }
     }
