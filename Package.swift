@@ -137,6 +137,13 @@ let package = Package(
         tool(
             "vitrine-bench",
             ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
+        // What the tests and the hardware bench ask the kernel itself.
+        tool(
+            "vitrine-witness",
+            [
+                "Addresses", "CBPF", "CSystem", "GuestMemory", "JSON", "KVM", "PageTables", "SecondStage",
+                "SystemCalls", "Targets",
+            ]),
 
         // What `make fuzz` runs under libFuzzer, and the tests on the inputs that are kept.
         .target(

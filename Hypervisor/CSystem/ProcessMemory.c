@@ -18,13 +18,14 @@ struct scan_argument {
 #define CATEGORIES (1 << 2 | CATEGORY_PRESENT | CATEGORY_SWAPPED | 1 << 5 | 1 << 6 | 1 << 7)
 
 long csystem_pagemap_scan(int fd, uint64_t start, uint64_t end, struct csystem_page_region *regions, size_t count,
-                          uint64_t *walked) {
+                          uint64_t most_pages, uint64_t *walked) {
     struct scan_argument argument = {
         .size = sizeof argument,
         .start = start,
         .end = end,
         .vec = (uint64_t)(uintptr_t)regions,
         .vec_len = count,
+        .max_pages = most_pages,
         .category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED,
         .return_mask = CATEGORIES,
     };

@@ -13,12 +13,26 @@ struct SecondStageRun {
     var hva: HVA?
     var hpa: HPA?
     var page: UInt64
-    var flags: String
+    /// What holds of the mapping; as text only where it is printed, because there are very many runs.
+    var rights: Rights
     var slot: UInt32?
     /// The root that leads there; nil in the computed view.
     var root: Int?
     /// How it is cached; nil in the computed view.
     var memory: SecondStageMemoryType?
+
+    enum Rights {
+        case kernel(SecondStageFlags)
+        case computed(BackingFlags)
+    }
+
+    /// `rwxad`; `present shared` in the computed view.
+    var flags: String {
+        switch rights {
+        case .kernel(let flags): return flags.letters
+        case .computed(let flags): return flags.text
+        }
+    }
 }
 
 /// Hands out runs of leaves: same root, size, permissions and caching, consecutive in every kind of address.
@@ -32,7 +46,7 @@ func forEachRun(_ kernel: KernelTables, slots: SlotTable, _ body: (SecondStageRu
             SecondStageRun(
                 gpa: mapping.gpa, va: kernel.format.isNested ? nil : mapping.va, size: size,
                 hva: currentSlot?.hva(of: mapping.gpa), hpa: mapping.hpa, page: mapping.size,
-                flags: mapping.flags.letters, slot: currentSlot?.id, root: Int(mapping.root), memory: memory))
+                rights: .kernel(mapping.flags), slot: currentSlot?.id, root: Int(mapping.root), memory: memory))
     }
     for mapping in kernel.mappings {
         var type = SecondStageMemoryType.pat(index: 0)
@@ -60,6 +74,6 @@ func forEachRun(_ backing: BackingPages, _ body: (SecondStageRun) throws -> Void
         try body(
             SecondStageRun(
                 gpa: run.gpa, va: nil, size: run.size, hva: run.hva, hpa: run.hpa, page: run.pageSize,
-                flags: run.flags.text, slot: run.slot, root: nil, memory: nil))
+                rights: .computed(run.flags), slot: run.slot, root: nil, memory: nil))
     }
 }

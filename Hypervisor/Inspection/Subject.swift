@@ -57,6 +57,8 @@ public struct Subject: Sendable {
     public let moment: String
     /// How the memory is read, where that is worth a word: `process 1234`, `monitor`, `file`.
     public let source: String?
+    /// Of when the register is that the root comes from, if not of the moment it was asked for: `the last exit`.
+    public var registersMoment: String?
     /// Whether the slots' host addresses are those of a process.
     public let hasHostAddresses: Bool
 
@@ -94,6 +96,7 @@ public struct Subject: Sendable {
         let layout = layout.map { "layout \($0.name)\(linux == nil ? "" : " (found)"), " } ?? ""
         let source = source.map { ", memory by \($0)" } ?? ""
         var roots = "root \(root.hex)"
+        if let registersMoment { roots += " (CR3 of \(registersMoment))" }
         for region in space.others { roots += ", from \(region.range.lowerBound.hex) on \(region.root.hex)" }
         return "\(name): \(layout)\(format.name) tables, \(roots), \(moment)\(source)"
     }
@@ -123,6 +126,7 @@ public struct Subject: Sendable {
         writer.member("mode", format.name)
         writer.member("moment", moment)
         if let source { writer.member("memory", source) }
+        if let registersMoment { writer.member("registers", registersMoment) }
     }
 
     /// One address through the tables.

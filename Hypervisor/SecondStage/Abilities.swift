@@ -18,10 +18,13 @@ public struct SecondStageAbility: Sendable {
 /// Looks at what there is, by trying it.
 public enum SecondStageAbilities {
     /// Everything, in the order of what needs it.
-    public static func all() -> [SecondStageAbility] { [pageMap(), pageSizes(), kernelTables(), capabilities()] }
+    public static func all() -> [SecondStageAbility] {
+        let tables = kernelTables()
+        return [pageMap(readsKernel: tables.isThere), pageSizes(), tables, capabilities()]
+    }
 
-    /// Whether /proc/PID/pagemap shows frame numbers.
-    static let seesFrames: Bool = (try? probeFrames()) ?? false
+    /// Whether /proc/PID/pagemap shows frame numbers to this process.
+    public static let seesFrames: Bool = (try? probeFrames()) ?? false
 
     private static func probeFrames() throws(Errno) -> Bool {
         // A page that is surely present: this function's stack.
@@ -36,7 +39,9 @@ public enum SecondStageAbilities {
     }
 
     /// Frame numbers in /proc/PID/pagemap: host physical addresses of `ept`, `translate` and `map`.
-    private static func pageMap() -> SecondStageAbility {
+    ///
+    /// - Parameter readsKernel: the process's page tables can be read in the kernel's memory as well.
+    private static func pageMap(readsKernel: Bool) -> SecondStageAbility {
         let sees: Bool
         do throws(Errno) {
             sees = try probeFrames()
@@ -45,11 +50,16 @@ public enum SecondStageAbilities {
                 name: "page map", isThere: false, detail: error.description,
                 advice: "mount /proc; CONFIG_PROC_PAGE_MONITOR")
         }
+        guard !sees else {
+            return SecondStageAbility(
+                name: "page map", isThere: true, detail: "host physical addresses can be seen", advice: nil)
+        }
         return SecondStageAbility(
-            name: "page map", isThere: sees,
-            detail: sees
-                ? "host physical addresses can be seen" : "frame numbers are hidden: no host physical addresses",
-            advice: sees ? nil : "run as root or with CAP_SYS_ADMIN; ept --source kernel and both work without")
+            name: "page map", isThere: false,
+            detail: "frame numbers are hidden" + (readsKernel ? "; ept reads them in the kernel's memory" : ""),
+            advice:
+                "host physical addresses in translate and map: root or CAP_SYS_ADMIN; in ept: or CAP_BPF and CAP_PERFMON"
+        )
     }
 
     /// Page sizes of the computed view.
@@ -90,7 +100,7 @@ public enum SecondStageAbilities {
     /// Which of the capabilities that matter this process has (linux/capability.h).
     private static func capabilities() -> SecondStageAbility {
         let wanted: [(String, UInt64)] = [
-            ("CAP_SYS_PTRACE", 19), ("CAP_SYS_ADMIN", 21), ("CAP_PERFMON", 38), ("CAP_BPF", 39),
+            ("CAP_SYS_PTRACE", 19), ("CAP_PERFMON", 38), ("CAP_BPF", 39),
         ]
         let text = StatusFile.line("CapEff:") ?? "0"
         let set = UInt64(text, radix: 16) ?? 0
@@ -103,8 +113,8 @@ public enum SecondStageAbilities {
                 ? "all that the second stage asks for" : "without \(missing.joined(separator: ", "))",
             advice: missing.isEmpty
                 ? nil
-                : "other users' guests: CAP_SYS_PTRACE; KVM's tables and pid:N: CAP_BPF and CAP_PERFMON; host physical "
-                    + "addresses of the computed view: CAP_SYS_ADMIN")
+                : "pages, translate, map and ept --source computed of this user's own guests need none; other users' processes: "
+                    + "CAP_SYS_PTRACE; pid:N, ept and translate --source kernel or both: CAP_BPF and CAP_PERFMON")
     }
 }
 

@@ -194,13 +194,20 @@ public final class BPFKernelMemory: KernelMemory {
         guard result >= 0 else { throw .call(Errno(-result, "running a BPF program")) }
     }
 
-    private static func loadError(_ code: Int32) -> SecondStageError {
+    /// - Parameter isLockedDown: the kernel is locked down to confidentiality: then it does not know the helper that reads its
+    ///   memory (EINVAL), as a kernel that is too old does not.
+    static func loadError(_ code: Int32, isLockedDown: Bool = Lockdown.isConfidential) -> SecondStageError {
+        if isLockedDown, [EPERM, EACCES, EINVAL].contains(code) {
+            return .refused(
+                what: "this kernel is locked down to confidentiality: nobody may read its memory",
+                remedy: "boot it without lockdown=confidentiality; ept --source computed works all the same")
+        }
         switch code {
         case EPERM, EACCES:
             return .refused(
                 what: "the kernel refuses BPF programs that read its memory",
                 remedy:
-                    "run as root or with CAP_BPF and CAP_PERFMON, and with the kernel not locked down to confidentiality"
+                    "run as root or with CAP_BPF and CAP_PERFMON"
             )
         case ENOENT, ESRCH:
             return .missing(

@@ -11,7 +11,8 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
     private let vm: KernelVM
     private let slots: SlotTable
     private let memory: Memory
-    private var frames: PageMapCache
+    /// Nil if there is nothing to compare.
+    private var frames: PageMapCache?
     private let tables: KernelTables
     private var states: [PagingState?] = []
 
@@ -26,8 +27,10 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
         self.tables = tables
         self.slots = slots
         self.memory = memory
-        frames = try PageMapCache(
-            process: vm.process, tables: HostPageTables(of: vm, directMap: tables.directMap))
+        frames =
+            tables.mappings.isEmpty
+            ? nil
+            : try PageMapCache(process: vm.process, tables: HostPageTables(of: vm, directMap: tables.directMap))
     }
 
     /// Compares every leaf below a root that is in use.
@@ -47,7 +50,7 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
             result.pages += Int(mapping.size / 4096)
             if try firstDifference(mapping, mapping.hpa, tables) != nil { doubtful.append(index) }
         }
-        guard frames.seesFrames || result.leaves == 0 else {
+        guard frames?.seesFrames ?? true || result.leaves == 0 else {
             throw .refused(
                 what: "frame numbers in /proc/\(vm.process)/pagemap may not be seen",
                 remedy: "run as root or with CAP_SYS_ADMIN, or look at one side: --source kernel")
@@ -94,8 +97,9 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
         for offset in stride(from: 0, to: mapping.size, by: 4096) {
             let gpa = start &+ offset
             guard let hva = slots.hva(of: gpa) else { return differs(offset, gpa, nil, "no slot holds it") }
-            let computed = try frames.hpa(of: hva)
-            guard let computed else { return differs(offset, gpa, nil, "the process's page tables have no page there") }
+            guard let computed = try frames?.hpa(of: hva) else {
+                return differs(offset, gpa, nil, "the process's page tables have no page there")
+            }
             if computed != hpa &+ offset { return differs(offset, gpa, computed, "another host page") }
         }
         return nil
@@ -110,7 +114,7 @@ public struct CrossChecker<Memory: PhysicalMemory>: ~Copyable {
         let entries = try vm.reread(doubtful.map { tables.mappings[$0] }, of: tables)
         let shadow = try vm.tables(listAt: vm.layout.vm.activePages).values
         let behind = Set(shadow.filter(\.isUnsynchronised).map(\.entries))
-        frames.forget()
+        frames?.forget()
         memory.refresh()
         for (number, index) in doubtful.enumerated() {
             let mapping = tables.mappings[index]
@@ -198,7 +202,7 @@ struct PageMapCache: ~Copyable {
         let start = entries.count
         entries.append(contentsOf: repeatElement(0, count: 512))
         switch source {
-        case .tables(let tables): entries.replaceSubrange(start..<start + 512, with: try tables.chunk(chunk))
+        case .tables(let tables): entries.replaceSubrange(start..<start + 512, with: try tables.chunk(chunk).entries)
         case .pageMap(let pageMap):
             do throws(Errno) {
                 try entries.withUnsafeMutableBufferPointer { buffer throws(Errno) in

@@ -23,9 +23,17 @@ struct HostPageTables {
         levels = flags.split(whereSeparator: { $0 == " " || $0 == "\n" }).contains("la57") ? 5 : 4
     }
 
-    /// The entries of the 512 pages of 2 MiB, in the form of /proc/PID/pagemap: present in bit 63, and the frame.
-    func chunk(_ number: UInt64) throws(SecondStageError) -> [UInt64] {
-        let absent = [UInt64](repeating: 0, count: 512)
+    /// What the tables say of 512 pages.
+    struct Chunk {
+        /// In the form of /proc/PID/pagemap: present in bit 63, swapped out in bit 62, and the frame.
+        var entries: [UInt64]
+        /// The size of the pages in bytes.
+        var pageSize: UInt64
+    }
+
+    /// The entries of the 512 pages of 2 MiB.
+    func chunk(_ number: UInt64) throws(SecondStageError) -> Chunk {
+        let absent = Chunk(entries: [UInt64](repeating: 0, count: 512), pageSize: 4096)
         let address = number << 21
         var table = top
         for level in stride(from: levels, to: 1, by: -1) {
@@ -35,18 +43,28 @@ struct HostPageTables {
             if level <= 3, entry & SecondStageDecoder.largePage != 0 {
                 let size = SecondStageDecoder.pageSize(level: level)
                 let first = (target & ~(size &- 1) | address & (size &- 1)) >> 12
-                return (0..<512).map { 1 << 63 | first &+ $0 }
+                return Chunk(entries: (0..<512).map { 1 << 63 | first &+ $0 }, pageSize: size)
             }
             table = directMap &+ target
         }
-        var entries = absent
+        var chunk = absent
         try memory.read([KernelPiece(table, 4096)]) { _, bytes in
             guard let bytes else { return }
             for index in 0..<512 {
-                let entry = bytes.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
-                if entry & 1 != 0 { entries[index] = 1 << 63 | (entry & SecondStageDecoder.address) >> 12 }
+                chunk.entries[index] = Self.pageMapEntry(
+                    bytes.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
             }
         }
-        return entries
+        return chunk
+    }
+
+    /// An entry of the lowest level in the form of /proc/PID/pagemap (arch/x86/include/asm/pgtable.h).
+    ///
+    /// Without P it may still be of a page that is there and may not be accessed (bit 8, _PAGE_PROTNONE); such entries
+    /// have their address bits inverted, against L1TF. Whatever else is not empty is of a page that was moved away.
+    static func pageMapEntry(_ entry: UInt64) -> UInt64 {
+        if entry & 1 != 0 { return 1 << 63 | (entry & SecondStageDecoder.address) >> 12 }
+        if entry & 1 << 8 != 0 { return 1 << 63 | (~entry & SecondStageDecoder.address) >> 12 }
+        return entry == 0 ? 0 : 1 << 62
     }
 }

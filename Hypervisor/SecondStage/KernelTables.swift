@@ -111,8 +111,8 @@ extension KernelVM {
         try checkStillThere()
         var walk = TableWalk(
             snapshot: snapshot, decoder: decoder, base: base, isShifted: layout.page.translationIsShifted)
-        walk.addRoots(of: vcpus)
         walk.countLeaves()
+        walk.addRoots(of: vcpus)
         return walk.result(statistics: [before, after].compactMap { $0 })
     }
 
@@ -129,7 +129,7 @@ extension KernelVM {
     /// With paging on in the guest, a vCPU's role tells: direct tables are nested ones. Otherwise the vendor module's
     /// parameter does, and roots of the TDP MMU, which only nested paging has.
     func format(usesNestedRoots: Bool, vcpus: [KernelVCPU]) -> SecondStageFormat {
-        let isIntel = ["GenuineIntel", "CentaurHauls", "  Shanghai  "].contains(HostProcessor.vendor)
+        let isIntel = HostProcessor.isIntel
         let nested: SecondStageFormat = isIntel ? .ept : .npt
         // CR0.PG is bit 31.
         for vcpu in vcpus where vcpu.root != nil && vcpu.paging.cr0 >> 31 & 1 != 0 {
@@ -140,16 +140,4 @@ extension KernelVM {
         guard let value = ModuleParameter.value("/sys/module/\(parameter)") else { return .shadow }
         return value.hasPrefix("Y") || value.hasPrefix("1") ? nested : .shadow
     }
-}
-
-/// The processor that this runs on.
-enum HostProcessor {
-    /// The vendor's 12 letters (CPUID leaf 0), as /proc/cpuinfo has them.
-    static let vendor: String = {
-        guard let text = ModuleParameter.value("/proc/cpuinfo", limit: 512) else { return "" }
-        for line in text.split(separator: "\n") where line.hasPrefix("vendor_id") {
-            return String(line.drop { $0 != ":" }.dropFirst(2))
-        }
-        return ""
-    }()
 }

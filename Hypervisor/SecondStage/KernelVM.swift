@@ -25,8 +25,8 @@ public struct KernelVCPU: Sendable {
     public let id: Int
     /// Its control registers. Those of a running vCPU are of its last exit.
     public let paging: PagingState
-    /// Whether CR3 is of the last exit: with EPT the kernel reads it from the processor only when it needs it.
-    public let cr3IsCurrent: Bool
+    /// Of when CR3 is.
+    public let cr3Moment: CR3Moment
     /// The root that the vCPU uses now, nil if it has none (before its first run, and after its slots changed).
     public let root: KernelRoot?
     /// Roots that it used before and can go back to.
@@ -37,6 +37,16 @@ public struct KernelVCPU: Sendable {
     let paeRoot: UInt64
     /// Whether it runs a guest of its guest now.
     public let isNested: Bool
+}
+
+/// Of when the CR3 is that the kernel has of a vCPU.
+public enum CR3Moment: Sendable {
+    /// Of now: with shadow tables each change of CR3 comes to KVM.
+    case now
+    /// Of the last exit: a guest with nested paging changes CR3 without one.
+    case lastExit
+    /// Older than that: on Intel, with EPT, the kernel reads CR3 from the processor only when it needs it.
+    case older
 }
 
 /// A root of second-stage tables as a vCPU has it.
@@ -210,6 +220,8 @@ public final class KernelVM {
                 size: slot.slot.size, userspaceAddress: slot.slot.userspaceAddress)
         }
         do throws(SlotError) { return try SlotTable(named) } catch {
+            // What was read of a VM that was closed meanwhile may be anything.
+            try checkStillThere()
             throw .keepsChanging("the list of slots (\(error))")
         }
     }
@@ -311,14 +323,17 @@ public final class KernelVM {
         }
         let bits = fields.addressBits == nil ? 52 : Int(words[6] & 0xff)
         let nested = words[8] != mmu
-        var isCurrent = true
-        if let bit = layout.cr3Bit, fields.available != nil { isCurrent = words[7] >> UInt64(bit & 63) & 1 != 0 }
+        let role = UInt32(truncatingIfNeeded: words[11])
+        var moment = CR3Moment.lastExit
+        if let bit = layout.cr3Bit, fields.available != nil, words[7] >> UInt64(bit & 63) & 1 == 0 { moment = .older }
+        // Shadow tables of a guest that uses paging are not direct. CR0.PG is bit 31.
+        if words[9] != ~0, words[2] >> 31 & 1 != 0, layout.role.direct.bits(of: role) == 0 { moment = .now }
         return KernelVCPU(
             id: Int(words[1] & 0xffff_ffff),
             paging: PagingState(
                 cr0: words[2], cr3: words[3], cr4: words[4], efer: words[5], maxPhysicalAddressBits: bits),
-            cr3IsCurrent: isCurrent, root: root(words[9], words[10]),
+            cr3Moment: moment, root: root(words[9], words[10]),
             previousRoots: (0..<3).compactMap { root(words[13 + 2 * $0], words[14 + 2 * $0]) },
-            role: UInt32(truncatingIfNeeded: words[11]), paeRoot: words[12], isNested: nested)
+            role: role, paeRoot: words[12], isNested: nested)
     }
 }

@@ -115,8 +115,9 @@ public struct SecondStageDecoder: Hashable, Sendable {
         self.mmioValue = mmioValue
     }
 
-    /// The address bits of an entry.
-    public static let address: UInt64 = 0x000f_ffff_ffff_f000
+    /// The address bits of an entry on this host: 51:12, without the bit that marks encrypted memory (SME).
+    public static let address = address(encryptionBit: HostProcessor.encryptionBit)
+    static func address(encryptionBit: UInt64) -> UInt64 { 0x000f_ffff_ffff_f000 & ~encryptionBit }
     /// SPTE_MMU_PRESENT_MASK.
     static let mmuPresent: UInt64 = 1 << 11
     /// PS, bit 7, in all three formats.

@@ -42,6 +42,8 @@ struct TableWalk {
     /// Walks from every root: those of the vCPUs, then those that they used before, then others of nested paging.
     mutating func addRoots(of vcpus: [KernelVCPU]) {
         guard let base else { return }
+        // Most leaves are found once.
+        mappings.reserveCapacity(min(leaves.total, Self.mostMappings))
         var seen: Set<KernelRoot> = []
         for use in [KernelTableRoot.Use.current, .previous] {
             for vcpu in vcpus {

@@ -11,6 +11,9 @@ public struct PageRegion: Sendable {
     public let end: UInt64
     /// PAGE_IS_FILE bit 2, PRESENT 3, SWAPPED 4, PFNZERO 5, HUGE 6, SOFT_DIRTY 7 (linux/fs.h).
     public let categories: UInt64
+
+    /// PAGE_IS_HUGE: mapped by an entry of 2 MiB or more.
+    public static let huge: UInt64 = 1 << 6
 }
 
 /// /proc/PID/pagemap: what a process's page tables hold (Documentation/admin-guide/mm/pagemap.rst). Reading it never
@@ -23,18 +26,21 @@ public struct PageMapFile: ~Copyable, Sendable {
         file = try FileDescriptor(open: "/proc/\(process)/pagemap", O_RDONLY)
     }
 
-    /// The runs of pages from `start` on that are present or swapped out, up to `buffer.count` of them.
+    /// The runs of pages from `start` on that are present or swapped out.
     ///
+    /// - Parameters:
+    ///   - limit: how many runs at most.
+    ///   - mostPages: after how many pages the search ends; 0: it does not.
     /// - Returns: the runs, and how far the search came; nil if the kernel cannot do this (before 6.7).
     public func scan(
-        from start: UInt64, to end: UInt64, limit: Int = 4096
+        from start: UInt64, to end: UInt64, limit: Int = 4096, mostPages: UInt64 = 0
     ) throws(Errno) -> (regions: [PageRegion], walked: UInt64)? {
         var walked = start
         var regions = [csystem_page_region](repeating: csystem_page_region(), count: limit)
         let count: Int
         do throws(Errno) {
             count = try systemCall("ioctl PAGEMAP_SCAN") {
-                csystem_pagemap_scan(file.rawValue, start, end, &regions, regions.count, &walked)
+                csystem_pagemap_scan(file.rawValue, start, end, &regions, regions.count, mostPages, &walked)
             }
         } catch {
             if error.code == ENOTTY || error.code == EINVAL { return nil }

@@ -65,8 +65,8 @@ public final class ProcessTarget: Target {
         }
     }
 
-    /// CR0, CR3, CR4 and EFER, as the kernel has them: of a running vCPU those of its last exit.
-    public func registers(vcpu: Int) throws(TargetError) -> TargetRegisters {
+    /// A vCPU as the kernel has it now.
+    private func kernelVCPU(_ vcpu: Int) throws(TargetError) -> KernelVCPU {
         let vcpus: [KernelVCPU]
         do throws(SecondStageError) {
             vcpus = try vm.withLock { (held) throws(SecondStageError) in try held.vm.vcpus() }
@@ -76,7 +76,21 @@ public final class ProcessTarget: Target {
         guard vcpus.indices.contains(vcpu) else {
             throw .input("'\(name)' has \(vcpus.count) vCPUs, numbered from 0; there is no vCPU \(vcpu)")
         }
-        let paging = vcpus[vcpu].paging
+        return vcpus[vcpu]
+    }
+
+    /// What the kernel's CR3 of a vCPU is worth.
+    public func registersMoment(vcpu: Int) throws(TargetError) -> String? {
+        switch try kernelVCPU(vcpu).cr3Moment {
+        case .now: return nil
+        case .lastExit: return "the last exit"
+        case .older: return "before the last exit"
+        }
+    }
+
+    /// CR0, CR3, CR4 and EFER, as the kernel has them: of a running vCPU those of its last exit.
+    public func registers(vcpu: Int) throws(TargetError) -> TargetRegisters {
+        let paging = try kernelVCPU(vcpu).paging
         return TargetRegisters(
             values: [("cr0", paging.cr0), ("cr3", paging.cr3), ("cr4", paging.cr4), ("efer", paging.efer)],
             segments: [],

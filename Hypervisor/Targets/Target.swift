@@ -35,6 +35,8 @@ public protocol Target: AnyObject, Sendable {
     func pause() throws(TargetError) -> Bool
     /// Lets the vCPUs go on.
     func resume() throws(TargetError)
+    /// Of when a vCPU's registers are, in a few words; nil: of the moment they are asked for.
+    func registersMoment(vcpu: Int) throws(TargetError) -> String?
     /// Runs a command of the kernel's monitor.
     ///
     /// - Returns: the lines of the answer, without the last one that says `ok`.
@@ -57,6 +59,8 @@ extension Target {
     public var memorySource: String { "mapped" }
     /// It may run.
     public var isLive: Bool { true }
+    /// A vCPU that can be asked says what is.
+    public func registersMoment(vcpu: Int) throws(TargetError) -> String? { nil }
     /// Nothing that is mapped can fail to be read.
     public func checkReads() throws(TargetError) {}
 

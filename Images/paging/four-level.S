@@ -10,6 +10,7 @@
         .code64
 long_mode:
         movl    $0x1234, 0x800000
+        READ_TABLE 512, 8
         HALT
 #include "long-mode.inc"
 

@@ -7,6 +7,7 @@
         SET_EFER 0x800             /* NXE */
         TURN_ON root
         movl    $0x1234, 0x800000
+        READ_TABLE 512, 8
         HALT
 
         .data

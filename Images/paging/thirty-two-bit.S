@@ -5,6 +5,7 @@
         SET_CR4 0x90               /* PSE, PGE */
         TURN_ON directory
         movl    $0x1234, 0x800000  /* accessed and dirty, through the first entry of the table */
+        READ_TABLE 1024, 4
         HALT
 
         .data

@@ -30,7 +30,7 @@ import Testing
 
     static func vcpu(root: UInt64, guestTable: UInt64 = 0) -> KernelVCPU {
         KernelVCPU(
-            id: 0, paging: PagingState(cr0: 0, cr3: 0, cr4: 0, efer: 0), cr3IsCurrent: true,
+            id: 0, paging: PagingState(cr0: 0, cr3: 0, cr4: 0, efer: 0), cr3Moment: .now,
             root: KernelRoot(hpa: HPA(root), guestTable: guestTable), previousRoots: [], role: 0, paeRoot: 0,
             isNested: false)
     }

@@ -11,6 +11,7 @@ struct Benchmarks {
     private let floorProgram: String
     private let firstByte: String
     private let portLoop: String
+    private let touchMillion: String
     private let runtime: String
     private let repetitions: Int
     private let chosen: [String]
@@ -26,10 +27,12 @@ struct Benchmarks {
         monitor = folder + "/vitrine-vmm"
         floorProgram = folder + "/vitrine-bench-floor"
         guard let firstByte = GuestImages.path(of: "bench/first-byte.elf"),
-            let portLoop = GuestImages.path(of: "bench/port-loop.elf")
+            let portLoop = GuestImages.path(of: "bench/port-loop.elf"),
+            let touchMillion = GuestImages.path(of: "bench/touch-million.elf")
         else { stop("the guest images of the benchmarks are missing: run swift build -c release") }
         self.firstByte = firstByte
         self.portLoop = portLoop
+        self.touchMillion = touchMillion
         var template = Array("/tmp/vitrine-bench-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { stop("cannot make a folder in /tmp") }
         runtime = template.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
@@ -44,12 +47,16 @@ struct Benchmarks {
         if wants("guest") { guest() }
         if wants("walk") { rows += WalkFigures(floorProgram: floorProgram, rounds: repetitions / 5).measure() }
         if wants("watch") { rows += watchFigures(vitrine: vitrine, quick: repetitions < 21) }
+        if wants("second-stage") {
+            rows += secondStageRows(
+                vitrine: vitrine, witness: vitrine + "-witness", image: touchMillion, repetitions: repetitions)
+        }
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }
 
     /// The groups of figures, in the order they are measured.
-    static let groups = ["start", "ports", "guest", "walk", "watch"]
+    static let groups = ["start", "ports", "guest", "walk", "watch", "second-stage"]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
 

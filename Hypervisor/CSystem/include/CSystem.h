@@ -26,6 +26,8 @@ long csystem_ioctl_pointer(int fd, unsigned long request, void *argument);
 long csystem_fcntl(int fd, int command, long argument);
 /// close_range(2) with CLOSE_RANGE_CLOEXEC, from a descriptor on; a GNU extension.
 long csystem_close_on_exec_from(unsigned first);
+/// EAX and EBX of this processor's CPUID leaf, in the low and high half; 0 if it has no such leaf.
+uint64_t csystem_processor_leaf(uint32_t leaf);
 /// The POSIX strerror_r(3); glibc's own name gives another function.
 int strerror_r_xsi(int code, char *buffer, size_t count);
 

@@ -12,11 +12,15 @@ struct csystem_page_region {
 };
 
 /// ioctl PAGEMAP_SCAN (Documentation/admin-guide/mm/pagemap.rst): the runs of pages from `start` up to `end` that are
-/// present or swapped out. Returns how many; `*walked` is how far it came. -ENOTTY before 6.7.
+/// present or swapped out, of so many pages at most (0: any number). Returns how many; `*walked` is how far it came. -ENOTTY
+/// before 6.7.
 long csystem_pagemap_scan(int fd, uint64_t start, uint64_t end, struct csystem_page_region *regions, size_t count,
-                          uint64_t *walked);
+                          uint64_t most_pages, uint64_t *walked);
 /// pread(2) once.
 long csystem_process_pread(int fd, void *buffer, size_t count, uint64_t offset);
 /// process_vm_readv(2) of one range.
 long csystem_process_read(int pid, void *buffer, size_t count, uint64_t address);
+/// Gives up a capability for good: prctl(2), PR_CAPBSET_DROP; variadic in C.
+long csystem_drop_capability(unsigned capability);
+
 #endif

@@ -96,17 +96,23 @@ extension InspectionVerbs {
     }
 
     private static func computed(_ target: any Target) throws(SecondStageError) -> SecondStageReport {
-        var reader = try BackingReader(process: target.pid)
+        // Without the right to see frame numbers, the process's page tables are read as the kernel has them, if that is allowed.
+        let vm =
+            SecondStageAbilities.seesFrames ? nil : try? KernelVM.open(process: target.pid, index: index(of: target))
+        var reader = try BackingReader(process: target.pid, vm: vm)
         let backing = try reader.read(target.slots.slots)
         return SecondStageReport(
             name: target.name, pid: target.pid, source: .computed, slots: target.slots, kernel: nil, backing: backing,
             check: nil)
     }
 
+    /// Which of the process's VMs is meant, where that was said.
+    private static func index(of target: any Target) -> Int? { (target as? ProcessTarget)?.index }
+
     private static func kernel(
         _ target: any Target, source: SecondStageSource, withBacking: Bool
     ) throws(SecondStageError) -> SecondStageReport {
-        let vm = try KernelVM.open(process: target.pid, index: (target as? ProcessTarget)?.index)
+        let vm = try KernelVM.open(process: target.pid, index: index(of: target))
         let kernelSlots = try vm.slots()
         let names = Dictionary(target.slots.slots.map { ($0.id, $0.name) }) { first, _ in first }
         let slots = try vm.slotTable(of: kernelSlots, names: names)
@@ -118,10 +124,14 @@ extension InspectionVerbs {
             check = try checker.check()
         }
         // What the process has explains the tables; without the right to see it they are shown alone.
-        if withBacking, var reader = try? BackingReader(process: target.pid) { backing = try? reader.read(slots.slots) }
+        if withBacking, var reader = try? BackingReader(process: target.pid, vm: vm) {
+            backing = try? reader.read(slots.slots)
+        }
         return SecondStageReport(
             name: target.name, pid: target.pid, source: source, slots: slots, kernelSlots: kernelSlots, kernel: tables,
-            backing: backing, check: check, slotDifferences: differences(target.slots, slots, kernelSlots))
+            backing: backing, check: check,
+            // A process without a monitor to ask has no list of its own: its slots were KVM's a moment ago.
+            slotDifferences: target is ProcessTarget ? [] : differences(target.slots, slots, kernelSlots))
     }
 
     /// Slots that the target names and KVM does not have like that, or the other way round.

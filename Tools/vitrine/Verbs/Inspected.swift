@@ -70,11 +70,13 @@ extension InspectionVerbs {
                 root: space.root, format: format, memory: target.memory, slots: target.slots,
                 // A monitor takes a millisecond for each.
                 tableLimit: target.memorySource == "monitor" ? 2048 : 1 << 18) : nil
-        return Subject(
+        var subject = Subject(
             name: target.name, layout: layout ?? linux?.layout, slots: target.slots, memory: .live(target.memory),
             space: space, moment: target.isLive ? moment : "consistent",
             source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0,
             linux: linux)
+        if arguments.value("root") == nil { subject.registersMoment = try target.registersMoment(vcpu: vcpu) }
+        return subject
     }
 
     /// Formats that --paging names.
