@@ -5,6 +5,8 @@ enum Scheduler {
     nonisolated(unsafe) static var lock = SpinLock()
     nonisolated(unsafe) private static var cursor = 0
     nonisolated(unsafe) private static var isRunning = false
+    /// How often a processor went from one thread to another.
+    nonisolated(unsafe) private(set) static var switches: UInt64 = 0
 
     // MARK: Threads
 
@@ -25,6 +27,13 @@ enum Scheduler {
     static func block() {
         Thread.current?.pointee.state = ThreadState.blocked.rawValue
         yield_processor()
+    }
+
+    /// Makes the other processors look for something else to run, and this one at its next trap.
+    static func kickAll() {
+        guard isRunning, let current = Processor.current else { return }
+        current.pointee.reschedule = 1
+        if Processor.onlineCount > 1 { LocalAPIC.sendToOthers(vector: Vector.reschedule) }
     }
 
     /// Makes a processor look for something to run.
@@ -93,6 +102,12 @@ enum Scheduler {
         old.pointee.frame = frame
         if old.pointee.ring3 != 0 { save_fpu(old.pointee.fpu) }
         if next.pointee.ring3 != 0 { restore_fpu(next.pointee.fpu) }
+        if next.pointee.ring3 != 0 && next.pointee.fs_base != pointer.pointee.fs_base {
+            pointer.pointee.fs_base = next.pointee.fs_base
+            write_msr(0xc000_0100, next.pointee.fs_base)
+        }
+        Spaces.enter(next, on: pointer)
+        switches &+= 1
         next.pointee.cpu = pointer
         pointer.pointee.current = next
         pointer.pointee.previous = old

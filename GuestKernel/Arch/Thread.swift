@@ -6,6 +6,8 @@ enum ThreadState: UInt32 {
     case runnable = 1
     case blocked = 2
     case exited = 3
+    /// Could run, and is kept from it for a while.
+    case held = 4
 }
 
 /// The threads of the kernel and of programs.
@@ -38,6 +40,9 @@ enum Thread {
         pointer.pointee.affinity = affinity
         pointer.pointee.priority = priority
         pointer.pointee.ring3 = 0
+        pointer.pointee.space = nil
+        pointer.pointee.fs_base = 0
+        pointer.pointee.gs_base = 0
         pointer.pointee.name = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
         // As if called: RSP is 16-byte aligned less 8, and the return address ends the thread.
         let top = (stack == 0 ? pointer.pointee.kernel_stack : stack) &- 16

@@ -15,8 +15,8 @@ enum Arena {
 
     /// Where the arena lies, from the amount of RAM.
     static func start(memory: UInt64) {
-        start = OSv.arenaBase
-        end = OSv.arenaBase &+ OSv.arenaSize(memory: memory)
+        start = Plan.current.arenaBase
+        end = start &+ Plan.current.arenaSize(memory: memory)
         fresh = start
     }
 

@@ -24,6 +24,11 @@ struct Protection: OptionSet {
         return bits
     }
 
+    /// The protection of a leaf whose frame is shared: a write is to fault and to split it.
+    var sharedLeafBits: UInt64 {
+        contains(.write) ? (leafBits & ~PageTable.writable) | OSv.copyOnWriteBit : leafBits
+    }
+
     /// The letters of the monitor's answers.
     func write(to writer: inout TextWriter) {
         if isEmpty { writer.text("none") }

@@ -41,6 +41,7 @@ enum MonitorServer {
     /// Starts it, above all programs, on the first processor: its interrupts arrive there.
     static func start() throws(MemoryError) {
         let thread = try Thread.make(name: "monitor", entry: address_of_monitor_thread(), affinity: 0, priority: 2)
+        thread.pointee.space = UnsafeMutableRawPointer(Spaces.kernel)
         MonitorInput.server = thread
         Scheduler.start(thread)
     }

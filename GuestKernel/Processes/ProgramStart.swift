@@ -11,17 +11,18 @@ enum ProgramStart {
     /// Where the argument text begins in the start page, behind the code.
     private static var argumentOffset: UInt64 { 64 }
 
-    /// Whether programs run in ring 3: `ring=3` on the command line.
-    static var inRing3: Bool { CommandLine.number("ring=") == 3 }
+    /// Whether programs run in ring 3: in osv by `ring=3` on the command line, else always.
+    static var inRing3: Bool { Plan.current.name != .osv || CommandLine.number("ring=") == 3 }
 
     /// Makes the stack and the thread of a program, and lets it run.
     static func start(_ number: Int, at base: UInt64, entry: UInt64) throws(ProgramError) {
-        let top = base &+ OSv.programSize &- 8192
-        let page = base &+ OSv.programSize &- 4096
+        let top = base &+ Plan.current.programSize &- 8192
+        let page = base &+ Plan.current.programSize &- 4096
         let user = inRing3
         do throws(MemoryError) {
-            _ = try AddressSpace.map(
-                at: top &- stackSize, size: stackSize, protection: [.read, .write], kind: .program,
+            _ = try AddressSpace.current.pointee.map(
+                at: top &- stackSize, size: stackSize, protection: [.read, .write],
+                kind: Plan.current.name == .osv ? .program : .stack,
                 program: Int32(truncatingIfNeeded: number))
         } catch {
             throw error == .overlap ? .addressTaken(top &- stackSize) : .memory(error)
@@ -31,7 +32,7 @@ enum ProgramStart {
             guard probe_write(top &- 8, user ? page : address_of_program_returned()) == 0 else { throw .outOfMemory }
             if user { try makeStartPage(page, Int32(truncatingIfNeeded: number)) }
         } catch {
-            try? AddressSpace.unmap(top &- stackSize, size: stackSize)
+            try? AddressSpace.current.pointee.unmap(top &- stackSize, size: stackSize)
             throw error == .overlap ? .addressTaken(page) : .memory(error)
         }
         do throws(MemoryError) {
@@ -46,17 +47,18 @@ enum ProgramStart {
                     second: UInt64(UInt(bitPattern: argument)), stack: top,
                     program: Int32(truncatingIfNeeded: number))
             }
+            thread.pointee.space = UnsafeMutableRawPointer(AddressSpace.current)
             Programs.run(number, thread)
         } catch {
-            if user { try? AddressSpace.unmap(page, size: 4096) }
-            try? AddressSpace.unmap(top &- stackSize, size: stackSize)
+            if user { try? AddressSpace.current.pointee.unmap(page, size: 4096) }
+            try? AddressSpace.current.pointee.unmap(top &- stackSize, size: stackSize)
             throw .memory(error)
         }
     }
 
     /// The page with the code that an entry in ring 3 returns to, and the argument text: low memory, where ring 3 reaches it.
     private static func makeStartPage(_ page: UInt64, _ number: Int32) throws(MemoryError) {
-        _ = try AddressSpace.map(
+        _ = try AddressSpace.current.pointee.map(
             at: page, size: 4096, protection: [.read, .write], kind: .program, program: number)
         do throws(MemoryError) {
             let code = address_of_user_start()
@@ -68,9 +70,9 @@ enum ProgramStart {
             guard probe_copy(page &+ argumentOffset, UInt64(UInt(bitPattern: text)), index) == 0 else {
                 throw .outOfMemory
             }
-            try AddressSpace.protect(page, size: 4096, protection: [.read, .execute])
+            try AddressSpace.current.pointee.protect(page, size: 4096, protection: [.read, .execute])
         } catch {
-            try? AddressSpace.unmap(page, size: 4096)
+            try? AddressSpace.current.pointee.unmap(page, size: 4096)
             throw error
         }
     }

@@ -44,7 +44,7 @@ enum Services {
     /// Maps anonymous memory, anywhere if `address` is 0; nil on failure.
     static func map(_ address: UInt64, _ size: UInt64, _ protection: UInt64) -> UInt64? {
         guard protection <= 7, let number = Thread.current?.pointee.program else { return nil }
-        return try? AddressSpace.map(
+        return try? AddressSpace.current.pointee.map(
             at: address == 0 ? nil : address, size: size, protection: Protection(rawValue: protection), program: number)
     }
 
@@ -52,7 +52,7 @@ enum Services {
     static func protect(_ address: UInt64, _ size: UInt64, _ protection: UInt64) -> Int64 {
         guard protection <= 7 else { return -1 }
         do throws(MemoryError) {
-            try AddressSpace.protect(address, size: size, protection: Protection(rawValue: protection))
+            try AddressSpace.current.pointee.protect(address, size: size, protection: Protection(rawValue: protection))
             return 0
         } catch {
             return -1
@@ -62,7 +62,7 @@ enum Services {
     /// Unmaps; 0, or -1 on failure.
     static func unmap(_ address: UInt64, _ size: UInt64) -> Int64 {
         do throws(MemoryError) {
-            try AddressSpace.unmap(address, size: size)
+            try AddressSpace.current.pointee.unmap(address, size: size)
             return 0
         } catch {
             return -1
