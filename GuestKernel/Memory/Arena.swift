@@ -42,6 +42,8 @@ enum Arena {
     /// Takes back a table all of whose entries are zero.
     static func giveBack(_ table: UInt64) {
         guard contains(table) else { return }
+        // A root's entries are not counted down one by one.
+        if PhysicalPages.isReady { PhysicalPages.info(table).pointee.count = 0 }
         PageTable.write(PageTable.linear(table), returned)
         returned = table
         used &-= 1

@@ -14,8 +14,8 @@ enum ProgramStart {
     /// Whether programs run in ring 3: in osv by `ring=3` on the command line, else always.
     static var inRing3: Bool { Plan.current.name != .osv || CommandLine.number("ring=") == 3 }
 
-    /// Makes the stack and the thread of a program, and lets it run.
-    static func start(_ number: Int, at base: UInt64, entry: UInt64) throws(ProgramError) {
+    /// Makes the stack and the thread of a program, in the calling thread's address space.
+    static func prepare(_ number: Int, at base: UInt64, entry: UInt64) throws(ProgramError) -> Thread.Pointer {
         let top = base &+ Plan.current.programSize &- 8192
         let page = base &+ Plan.current.programSize &- 4096
         let user = inRing3
@@ -48,7 +48,7 @@ enum ProgramStart {
                     program: Int32(truncatingIfNeeded: number))
             }
             thread.pointee.space = UnsafeMutableRawPointer(AddressSpace.current)
-            Programs.run(number, thread)
+            return thread
         } catch {
             if user { try? AddressSpace.current.pointee.unmap(page, size: 4096) }
             try? AddressSpace.current.pointee.unmap(top &- stackSize, size: stackSize)

@@ -87,7 +87,8 @@ enum Programs {
         list[number].base = base
         list[number].entry = base &+ image.entry
         do throws(ProgramError) {
-            try load(image, module, number, at: base)
+            // It may end at once: nothing of it is used from here on.
+            run(number, try load(image, module, number, at: base))
         } catch {
             releaseNumber(number)
             Places.release(place)
@@ -99,7 +100,7 @@ enum Programs {
     /// Puts a program into its address space, which is a new one where processes have their own.
     private static func load(
         _ image: ProgramImage, _ module: BootModule, _ number: Int, at base: UInt64
-    ) throws(ProgramError) {
+    ) throws(ProgramError) -> Thread.Pointer {
         guard Plan.current.hasProcesses, let thread = Thread.current else {
             return try loadHere(image, module, number, at: base)
         }
@@ -110,7 +111,7 @@ enum Programs {
         Spaces.use(UnsafeMutableRawPointer(space), by: thread)
         defer { Spaces.use(own, by: thread) }
         do throws(ProgramError) {
-            try loadHere(image, module, number, at: base)
+            return try loadHere(image, module, number, at: base)
         } catch {
             Spaces.use(own, by: thread)
             Spaces.destroy(space)
@@ -120,10 +121,10 @@ enum Programs {
 
     private static func loadHere(
         _ image: ProgramImage, _ module: BootModule, _ number: Int, at base: UInt64
-    ) throws(ProgramError) {
+    ) throws(ProgramError) -> Thread.Pointer {
         try ProgramLoader.load(image, module: module, at: base, program: Int32(truncatingIfNeeded: number))
         do throws(ProgramError) {
-            try ProgramStart.start(number, at: base, entry: base &+ image.entry)
+            return try ProgramStart.prepare(number, at: base, entry: base &+ image.entry)
         } catch {
             ProgramLoader.unmap(image, segments: image.segmentCount, at: base)
             throw error
