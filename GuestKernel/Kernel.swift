@@ -28,20 +28,23 @@ enum Kernel {
         var map = MemoryMap()
         let isRead = StartInfo.read(startInfo, into: &map)
         Break.start()
-        Stage.report(0x41)  // A
+        Break.aroundStage("a") { Stage.report(0x41) }  // A
         SerialPort.console.start()
         SerialPort.monitor.start()
         Layouts.buildTemporaryTables()
         PageTable.linearBase = Plan.current.linearBase
-        Stage.report(0x42)  // B
+        Break.sameRoot()
+        Break.aroundStage("b") { Stage.report(0x42) }  // B
+        Break.bootRoot()
         guard isRead, isRight else { fail(isRead ? .wrongImage : .noMemoryMap) }
         do throws(MemoryError) {
             try startMemory(map)
-            Stage.report(0x43)  // C
+            Break.aroundStage("c") { Stage.report(0x43) }  // C
             try startProcessors()
         } catch {
             fail(error)
         }
+        Break.mapMore()
         greet(map)
         interrupts_on()
         Processor.startOthers()

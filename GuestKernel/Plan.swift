@@ -37,7 +37,10 @@ enum Layouts {
 /// has it in `id`. What breaks it stands where the rule is kept.
 enum Break {
     nonisolated(unsafe) private static var rule = InlineArray<64, UInt8>(repeating: 0)
-    nonisolated(unsafe) private static var count = 0
+    nonisolated(unsafe) private(set) static var count = 0
+
+    /// Whether any rule is to be broken.
+    @inline(__always) static var isAny: Bool { count != 0 }
 
     /// Reads the command line, in stage A: what it says is copied, for it lies elsewhere later.
     static func start() {
@@ -51,11 +54,22 @@ enum Break {
     /// Whether this rule is to be broken.
     @inline(__always) static func at(_ name: StaticString) -> Bool { count != 0 && matches(name) }
 
+    /// For the rules `malloc-SIZE`: another area than the right one.
+    static func area(for size: UInt64) -> OSv.Area? {
+        if size == 64 && at("malloc-64") || size == 4096 && at("malloc-4096") { return .main }
+        return size == 65536 && at("malloc-65536") ? .debug : nil
+    }
+
     @inline(never) private static func matches(_ name: StaticString) -> Bool {
-        guard name.utf8CodeUnitCount == count else { return false }
+        name.utf8CodeUnitCount == count && hasPrefix(name, at: 0)
+    }
+
+    /// Whether the rule has this text from a place on.
+    static func hasPrefix(_ text: StaticString, at start: Int) -> Bool {
+        guard start &+ text.utf8CodeUnitCount <= count else { return false }
         var index = 0
-        while index < count {
-            if rule[index] != name.utf8Start[index] { return false }
+        while index < text.utf8CodeUnitCount {
+            if rule[start &+ index] != text.utf8Start[index] { return false }
             index &+= 1
         }
         return true

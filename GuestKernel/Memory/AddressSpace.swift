@@ -36,9 +36,8 @@ struct AddressSpace {
         } else {
             // Large ones where 2 MiB pages fit them.
             let alignment = bytes >= PageTable.size2M ? PageTable.size2M : PageTable.size4K
-            guard
-                let found = vmas.search(
-                    from: Plan.current.mmapBase, below: Plan.current.vmaEnd, size: bytes, alignment: alignment)
+            let range = OffsetProcess.searchRange
+            guard let found = vmas.search(from: range.from, below: range.below, size: bytes, alignment: alignment)
             else { throw .outOfMemory }
             start = found
         }

@@ -49,7 +49,7 @@ extension AddressSpace {
         var walk = found
         if walk.level == 2 {
             let large = Frames.address(in: walk.value, size: PageTable.size2M)
-            if Frames.isShared(large) || !Frames.isFrame(large) {
+            if Frames.isShared(large) && !Break.at("copy-on-write-large") {
                 // Only the page that is written is copied: the leaf is cut.
                 _ = try PageTable.splitLeaf(walk.slot, walk.value)
                 Frames.divide(large)
@@ -62,7 +62,7 @@ extension AddressSpace {
         }
         let page = address & ~4095
         let frame = Frames.address(in: walk.value, size: PageTable.size4K)
-        if Frames.isShared(frame) && !Break.at("copy-on-write-split") {
+        if Frames.isShared(frame) && !(found.level == 1 && Break.at("copy-on-write-split")) {
             let copy = try PhysicalPages.take(pages: 1).address
             PhysicalPages.info(copy).pointee.kind = PageKind.frame.rawValue
             copy_words(PageTable.linear(copy), PageTable.linear(frame), 512)

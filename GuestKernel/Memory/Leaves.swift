@@ -25,16 +25,41 @@ extension AddressSpace {
         while address < end {
             let walk = PageTable.walk(root, address)
             let size = UInt64(1) &<< (3 &+ 9 &* walk.level)
+            let next = (address & ~(size &- 1)) &+ size
+            if walk.level == 1 {
+                // The rest of this table in one go.
+                let tableEnd = (address & ~(PageTable.size2M &- 1)) &+ PageTable.size2M
+                let last = tableEnd < end ? tableEnd : end
+                var slot = walk.slot
+                var removed: Int32 = 0
+                let first = address
+                while address < last {
+                    let value = PageTable.read(slot)
+                    if value != 0 {
+                        if pending.isFull {
+                            Shootdown.flush(start, end)
+                            pending.giveBack()
+                        }
+                        PageTable.write(slot, 0)
+                        pending.add(value, pages: 1)
+                        removed &+= 1
+                    }
+                    slot &+= 8
+                    address &+= 4096
+                }
+                if removed > 0 { releaseEmptyTables(first, 1, removed) }
+                continue
+            }
             if walk.value != 0 {
-                PageTable.write(walk.slot, 0)
-                pending.add(walk.value, pages: size &>> 12)
-                releaseEmptyTables(address, walk.level)
                 if pending.isFull {
                     Shootdown.flush(start, end)
                     pending.giveBack()
                 }
+                PageTable.write(walk.slot, 0)
+                pending.add(walk.value, pages: size &>> 12)
+                releaseEmptyTables(address, walk.level, 1)
             }
-            address = (address & ~(size &- 1)) &+ size
+            address = next
         }
         Shootdown.flush(start, end)
         pending.giveBack()
@@ -52,8 +77,9 @@ extension AddressSpace {
         Arena.count((slot &- PageTable.linear(0)) & ~4095, change)
     }
 
-    /// After an entry of `level` became zero: gives back its table if it was the last, and so on upwards.
-    private func releaseEmptyTables(_ address: UInt64, _ level: UInt64) {
+    /// After `removed` entries of one table of `level` became zero: gives the table back if they were the last, and so on
+    /// upwards.
+    private func releaseEmptyTables(_ address: UInt64, _ level: UInt64, _ removed: Int32) {
         var tables = InlineArray<5, UInt64>(repeating: 0)
         var table = root
         var current: UInt64 = 4
@@ -66,8 +92,10 @@ extension AddressSpace {
         }
         tables[Int(level)] = table
         current = level
+        var change = -removed
         while current < 4 {
-            Arena.count(tables[Int(current)], -1)
+            Arena.count(tables[Int(current)], change)
+            change = -1
             guard Arena.isEmpty(tables[Int(current)]) else { return }
             let parent = tables[Int(current &+ 1)]
             PageTable.write(PageTable.linear(parent) &+ 8 &* PageTable.index(address, level: current &+ 1), 0)

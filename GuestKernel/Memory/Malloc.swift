@@ -44,7 +44,8 @@ enum Malloc {
 
     /// The area for a size.
     static func area(for size: UInt64) -> OSv.Area {
-        size <= OSv.mempoolLimit ? .mempool : size <= OSv.pageLimit ? .page : .main
+        if Break.isAny, let wrong = Break.area(for: size) { return wrong }
+        return size <= OSv.mempoolLimit ? .mempool : size <= OSv.pageLimit ? .page : .main
     }
 
     /// A block of at least `size` bytes: its virtual address. Contents undefined.

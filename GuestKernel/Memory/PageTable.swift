@@ -67,7 +67,9 @@ enum PageTable {
     }
 
     /// Where the entry of an address at a level lies; tables above it are made, a 2 MiB leaf above it is split.
-    static func entry(_ root: UInt64, _ address: UInt64, level: UInt64) throws(MemoryError) -> UInt64 {
+    static func entry(_ root: UInt64, _ address: UInt64, level: UInt64, splits: Bool = true) throws(MemoryError)
+        -> UInt64
+    {
         var table = root
         var current: UInt64 = 4
         while current > level {
@@ -79,7 +81,7 @@ enum PageTable {
                 Arena.count(table, 1)
                 if current == 4 { Spaces.propagate(address) }
                 table = fresh
-            } else if current == 2 && value & pageSize != 0 {
+            } else if current == 2 && value & pageSize != 0 && splits {
                 table = try splitLeaf(slot, value)
             } else {
                 table = value & addressMask

@@ -13,6 +13,7 @@ struct Protection: OptionSet {
 
     /// Bits of a 4 KiB leaf.
     var leafBits: UInt64 {
+        if isEmpty && Break.at("prot-none") { return OSv.leafBits4K | OSv.protNoneBit | PageTable.noExecute }
         if isEmpty {
             return Protection.usesReservedBit
                 ? (OSv.leafBits4K & ~PageTable.writable) | OSv.protNoneBit | PageTable.noExecute

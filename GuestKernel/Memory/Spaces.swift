@@ -13,8 +13,10 @@ enum Spaces {
     /// Nothing is ever mapped by request below this: the kernel's image where VA = PA, else the first page.
     nonisolated(unsafe) private(set) static var lowest: UInt64 = 4096
 
-    /// How often CR3 was loaded for a thread, and how often threads were switched.
-    nonisolated(unsafe) static var rootLoads: UInt64 = 0
+    /// How often CR3 was loaded for a thread.
+    nonisolated(unsafe) private(set) static var rootLoads: UInt64 = 0
+    /// How often the thread that came next on a processor had another root than the one before.
+    nonisolated(unsafe) private(set) static var rootChanges: UInt64 = 0
 
     /// Goes over to the kernel's runtime tables.
     static func start(root: UInt64) {
@@ -38,8 +40,8 @@ enum Spaces {
                 guard count < 64 else { throw .tooManySpaces }
                 let root = try Arena.takeTable()
                 copy_words(PageTable.linear(root) &+ 2048, PageTable.linear(kernel.pointee.root) &+ 2048, 256)
-                if Break.at("roots-upper-half") { write_word(PageTable.linear(root) &+ 8 &* 288, 0) }
                 space.initialize(to: AddressSpace(root: root))
+                Break.make(space)
                 list[count] = space
                 count &+= 1
             }
@@ -56,6 +58,7 @@ enum Spaces {
         let state = Memory.lock.acquire()
         Shootdown.leave(space.pointee.root)
         space.pointee.removeAll()
+        Break.destroy(space)
         let root = space.pointee.root
         clear_words(PageTable.linear(root) &+ 2048, 256)
         if !Break.at("exit-frees-every-table") { Arena.giveBack(root) }
@@ -89,6 +92,7 @@ enum Spaces {
         guard let space = thread.pointee.space?.assumingMemoryBound(to: AddressSpace.self) else { return }
         let root = space.pointee.root
         guard cpu.pointee.root != root || Break.at("cr3-only-when-it-differs") else { return }
+        if cpu.pointee.root != root { rootChanges &+= 1 }
         cpu.pointee.root = root
         rootLoads &+= 1
         write_cr3(root)

@@ -145,6 +145,7 @@ enum MonitorCommands {
         }
         do throws(MemoryError) {
             try Malloc.free(address)
+            Break.afterCommand(freed: address)
             return nil
         } catch {
             return refuse(error, &out)
@@ -219,7 +220,13 @@ enum MonitorCommands {
         }
         guard line.word() == nil else { return "too many words" }
         do throws(Probe.Fault) {
-            if let written { try Probe.write(address, written) }
+            let isLinear = address >= OSv.areasBase
+            if isLinear && address &- Plan.current.mainBase &- Contract.holeEnd < 1 &<< 40
+                && Break.at("ram-above-the-hole")
+            {
+                return "broken as asked"
+            }
+            if let written { try Probe.write(isLinear && Break.at("double-mapping") ? address &+ 8 : address, written) }
             let value = try Probe.read(address)
             out.text("va=")
             out.hex(address)
@@ -281,6 +288,8 @@ enum MonitorCommands {
             vma.protection.write(to: &out)
             out.text(" kind=")
             out.text(vma.kind.text)
+            out.text(" owner=")
+            out.decimal(signed: Int64(vma.program))
             out.newline()
             index &+= 1
         }
@@ -334,6 +343,10 @@ enum MonitorCommands {
         out.decimal(Scheduler.switches)
         out.text(" root-loads=")
         out.decimal(Spaces.rootLoads)
+        out.text(" root-changes=")
+        out.decimal(Spaces.rootChanges)
+        out.text(" root=")
+        out.hex(Spaces.kernel.pointee.root)
         out.newline()
         return nil
     }

@@ -54,6 +54,7 @@ enum MonitorServer {
             guard let byte = MonitorInput.next() else { Kernel.powerOff() }
             if byte == 0x0a {
                 var out = TextWriter(.monitor)
+                Break.beforeCommand()
                 let error = line.isTooLong ? "line longer than 255 bytes" : MonitorCommands.run(&line, &out)
                 if let error {
                     // An empty text: the command has written its error line, with numbers in it.

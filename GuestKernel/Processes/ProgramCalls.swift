@@ -10,9 +10,10 @@ enum ProgramCalls {
         let result: Int64
         switch frame.pointee.rax {
         case UInt64(VITRINE_SYS_WRITE.rawValue):
-            if isOwn(first, second) && Services.write(first, second) {
+            let bytes = OffsetProcess.absolute(first)
+            if isOwn(bytes, second) && Services.write(bytes, second) {
                 result = Int64(truncatingIfNeeded: second)
-            } else if Plan.current.hasProcesses {
+            } else if Plan.current.name != .osv {
                 Programs.badAddress(first, call: frame.pointee.rax)
             } else {
                 result = -1
@@ -81,7 +82,9 @@ enum ProgramCalls {
     /// Whether every byte of a range lies in mappings of the lower half: the kernel does not read for a program what is not
     /// the program's to read.
     private static func isOwn(_ address: UInt64, _ count: UInt64) -> Bool {
-        guard address < Plan.current.vmaEnd, count <= Plan.current.vmaEnd &- address else { return false }
+        guard OffsetProcess.contains(address, count), address < Plan.current.vmaEnd,
+            count <= Plan.current.vmaEnd &- address
+        else { return false }
         var next = address
         while next < address &+ count {
             guard let vma = AddressSpace.current.pointee.vma(at: next), vma.protection.contains(.read) else {

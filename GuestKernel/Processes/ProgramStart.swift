@@ -10,6 +10,8 @@ enum ProgramStart {
     private static var stackSize: UInt64 { 256 << 10 }
     /// Where the argument text begins in the start page, behind the code.
     private static var argumentOffset: UInt64 { 64 }
+    /// Where SIZE stands in the start page.
+    private static var sizeOffset: UInt64 { 48 }
 
     /// Whether programs run in ring 3: in osv by `ring=3` on the command line, else always.
     static var inRing3: Bool { Plan.current.name != .osv || CommandLine.number("ring=") == 3 }
@@ -19,6 +21,10 @@ enum ProgramStart {
         let top = base &+ Plan.current.programSize &- 8192
         let page = base &+ Plan.current.programSize &- 4096
         let user = inRing3
+        if Break.at("processes-memory") {
+            _ = try? AddressSpace.current.pointee.map(
+                at: nil, size: 4096, protection: .read, program: Int32(truncatingIfNeeded: number))
+        }
         do throws(MemoryError) {
             _ = try AddressSpace.current.pointee.map(
                 at: top &- stackSize, size: stackSize, protection: [.read, .write],
@@ -48,6 +54,9 @@ enum ProgramStart {
                     program: Int32(truncatingIfNeeded: number))
             }
             thread.pointee.space = UnsafeMutableRawPointer(AddressSpace.current)
+            if Plan.current.name == .oscInitial {
+                thread.pointee.gs_base = base &+ (Break.at("access-through-gs") ? 0x10000 : 0)
+            }
             return thread
         } catch {
             if user { try? AddressSpace.current.pointee.unmap(page, size: 4096) }
@@ -66,6 +75,9 @@ enum ProgramStart {
             let text = argument
             var index: UInt64 = 0
             while index < 4095 &- argumentOffset, text[Int(index)] != 0 { index &+= 1 }
+            // SIZE, for programs whose addresses are offsets: what their runtime compares an address with.
+            let size = Plan.current.programSize &* (Break.at("access-at-size") ? 2 : 1)
+            guard probe_write(page &+ sizeOffset, size) == 0 else { throw .outOfMemory }
             // What follows the text is zero already: its end.
             guard probe_copy(page &+ argumentOffset, UInt64(UInt(bitPattern: text)), index) == 0 else {
                 throw .outOfMemory

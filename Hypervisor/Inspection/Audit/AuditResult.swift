@@ -36,6 +36,19 @@ public struct AuditResult: Sendable, Equatable {
         do { finding = try check() } catch { finding = .wrong("\(error)") }
     }
 
+    /// The rule as a word: what a kernel that breaks it is told by `--append break=ID`.
+    public var id: String {
+        var id = ""
+        for character in rule.lowercased() {
+            if character.isLetter || character.isNumber {
+                id.append(character)
+            } else if !id.isEmpty && id.last != "-" {
+                id.append("-")
+            }
+        }
+        return id.hasSuffix("-") ? String(id.dropLast()) : id
+    }
+
     /// False if the rule found a fault.
     public var passed: Bool {
         if case .wrong = finding { return false }
@@ -118,6 +131,7 @@ public struct AuditReport: Sendable {
                 for result in results {
                     writer.object { writer in
                         writer.member("rule", result.rule)
+                        writer.member("id", result.id)
                         writer.member("passed", result.passed)
                         if case .notApplicable = result.finding { writer.member("skipped", true) }
                         writer.member("expected", result.expected)

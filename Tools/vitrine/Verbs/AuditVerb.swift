@@ -35,7 +35,9 @@ extension InspectionVerbs {
             }
             let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
             let subject = try subject(arguments, target: target)
-            let report = Audit.osv(TargetGuest(target, subject: subject, vcpu: vcpu))
+            guard let report = Audit.run(chosen.name, TargetGuest(target, subject: subject, vcpu: vcpu)) else {
+                throw UsageError("the layout \(chosen.name) has no rules")
+            }
             switch form {
             case .text: try output.write(report.text)
             case .json: try output.write(bytes: report.json)
