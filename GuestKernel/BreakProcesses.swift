@@ -10,7 +10,6 @@ extension Break {
     static func make(_ space: AddressSpace.Pointer) {
         guard isAny else { return }
         let root = PageTable.linear(space.pointee.root)
-        if at("one-root") { copy_words(root, PageTable.linear(Spaces.kernel.pointee.root), 256) }
         if at("roots-upper-half") { write_word(root &+ 8 &* 400, read_word(root &+ 8 &* 256)) }
         if at("roots-lower-half") {
             if shared == 0 { shared = (try? Arena.takeTable()) ?? 0 }
@@ -22,6 +21,14 @@ extension Break {
             clear_words(PageTable.linear(page.address), 512)
             write_word(root &+ 8 &* 224, page.address | Plan.current.tableBits)
         }
+    }
+
+    /// For the rule that there is one root: a thread gets one of its own, with the same contents.
+    static func separate(_ thread: Thread.Pointer) {
+        guard at("one-root"), Spaces.of(thread) == Spaces.kernel, let space = try? Spaces.make() else { return }
+        copy_words(
+            PageTable.linear(space.pointee.root), PageTable.linear(Spaces.kernel.pointee.root), 256)
+        thread.pointee.space = UnsafeMutableRawPointer(space)
     }
 
     /// Its end. Locked.

@@ -16,7 +16,7 @@ enum Places {
         case .osv:
             return place == 0
                 ? OSv.programBase &+ (Break.at("programs") ? PageTable.size2M : 0) : OSv.namespaceBase(place)
-        case .oscInitial: return OSCInitial.offset(place) &+ (Break.at("offsets") ? PageTable.size2M : 0)
+        case .oscInitial: return OSCInitial.offset(Break.at("offsets") ? 2 &* place &+ 1 : place)
         default: return Plan.current.programBase
         }
     }

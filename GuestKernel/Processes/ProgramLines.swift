@@ -72,9 +72,10 @@ extension Programs {
             writer.decimal(signed: Int64(program.parent))
             writer.text(" threads=")
             writer.decimal(Thread.count(of: Int32(truncatingIfNeeded: number)))
-            if program.state == .running {
+            if program.state == .running, let thread = program.thread {
+                Break.separate(thread)
                 writer.text(" root=")
-                writer.hex((program.space ?? Spaces.kernel).pointee.root)
+                writer.hex(Spaces.of(thread).pointee.root)
             }
             writer.newline()
         }

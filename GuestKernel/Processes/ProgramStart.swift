@@ -55,7 +55,7 @@ enum ProgramStart {
             }
             thread.pointee.space = UnsafeMutableRawPointer(AddressSpace.current)
             if Plan.current.name == .oscInitial {
-                thread.pointee.gs_base = base &+ (Break.at("access-through-gs") ? 0x10000 : 0)
+                thread.pointee.gs_base = Break.at("access-through-gs") ? OSCInitial.firstOffset : base
             }
             return thread
         } catch {

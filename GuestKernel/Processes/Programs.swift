@@ -101,7 +101,7 @@ enum Programs {
     private static func load(
         _ image: ProgramImage, _ module: BootModule, _ number: Int, at base: UInt64
     ) throws(ProgramError) -> Thread.Pointer {
-        guard Plan.current.hasProcesses || Break.at("one-root"), let thread = Thread.current else {
+        guard Plan.current.hasProcesses, let thread = Thread.current else {
             return try loadHere(image, module, number, at: base)
         }
         let space: AddressSpace.Pointer
