@@ -77,9 +77,10 @@ enum Processor {
 
     /// Points RSP0, IST1 and IST2 at a thread's stacks.
     static func useStacks(_ pointer: Pointer, of thread: Thread.Pointer) {
-        setStack(pointer, index: 1, thread.pointee.kernel_stack)
-        setStack(pointer, index: 9, thread.pointee.interrupt_stack)
-        setStack(pointer, index: 9 + 2, thread.pointee.exception_stack)
+        let tss = UInt64(UInt(bitPattern: cpu_tss(pointer)))
+        write_word(tss &+ 4, thread.pointee.kernel_stack)
+        write_word(tss &+ 36, thread.pointee.interrupt_stack)
+        write_word(tss &+ 44, thread.pointee.exception_stack)
     }
 
     /// Loads the tables of the processor this runs on.

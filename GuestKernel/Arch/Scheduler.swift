@@ -3,7 +3,7 @@
 /// The scheduler.
 enum Scheduler {
     nonisolated(unsafe) static var lock = SpinLock()
-    nonisolated(unsafe) private static var cursor = 0
+    nonisolated(unsafe) private static var cursor: Thread.Pointer?
     nonisolated(unsafe) private static var isRunning = false
     /// How often a processor went from one thread to another.
     nonisolated(unsafe) private(set) static var switches: UInt64 = 0
@@ -115,27 +115,27 @@ enum Scheduler {
         return next.pointee.frame
     }
 
-    /// The next runnable thread of the highest priority after the last one chosen.
+    /// The next runnable thread of the highest priority after the last one chosen; all threads are a ring.
     private static func pick(_ pointer: Processor.Pointer, _ old: Thread.Pointer) -> Thread.Pointer {
         let number = Int32(bitPattern: pointer.pointee.number)
-        var best: Thread.Pointer?
-        var bestIndex = 0
-        var index = cursor
-        var left = Thread.count
-        while left > 0 {
-            left &-= 1
-            index &+= 1
-            if index >= Thread.count { index = 0 }
-            guard let candidate = Thread.at(index), candidate.pointee.state == ThreadState.runnable.rawValue,
+        let last = cursor ?? old
+        var candidate = last
+        var best = old
+        var bestPriority: UInt32 = 0
+        var isFound = false
+        repeat {
+            candidate = candidate.pointee.next.unsafelyUnwrapped
+            guard candidate.pointee.state == ThreadState.runnable.rawValue,
                 candidate == old || load_acquire(&candidate.pointee.on_cpu) == 0,
                 candidate.pointee.affinity < 0 || candidate.pointee.affinity == number
             else { continue }
-            if let chosen = best, chosen.pointee.priority >= candidate.pointee.priority { continue }
+            if isFound && bestPriority >= candidate.pointee.priority { continue }
+            isFound = true
             best = candidate
-            bestIndex = index
-        }
-        guard let best else { return pointer.pointee.idle ?? old }
-        cursor = bestIndex
+            bestPriority = candidate.pointee.priority
+        } while candidate != last
+        guard isFound else { return pointer.pointee.idle ?? old }
+        cursor = best
         return best
     }
 }

@@ -121,6 +121,12 @@ enum Thread {
             try Malloc.free(base)
             throw .tooManyThreads
         }
+        // Into the ring after the first; alone it is one.
+        pointer.pointee.next = pointer
+        if count > 0, let first = list[0] {
+            pointer.pointee.next = first.pointee.next
+            first.pointee.next = pointer
+        }
         list[count] = pointer
         count &+= 1
         return pointer

@@ -33,6 +33,7 @@ enum MonitorCommands {
         if line.matches(name, "in") { return MonitorProcesses.inside(&line, &out) }
         if line.matches(name, "fork") { return MonitorProcesses.fork(&line, &out) }
         if line.matches(name, "kill") { return MonitorProcesses.kill(&line, &out) }
+        if line.matches(name, "work") { return Workloads.run(&line, &out) }
         if line.matches(name, "cpus") { return cpus(&out) }
         if line.matches(name, "stats") { return stats(&out) }
         if line.matches(name, "panic") { panic() }
@@ -67,6 +68,7 @@ enum MonitorCommands {
         out.text("command=in usage=in PROGRAM COMMAND...\n")
         out.text("command=fork usage=fork PROGRAM\n")
         out.text("command=kill usage=kill PROGRAM [STATUS]\n")
+        out.text("command=work usage=work heap|map|fork SEED ROUNDS [PROGRAM]\n")
         out.text("command=cpus usage=cpus\n")
         out.text("command=stats usage=stats\n")
         out.text("command=panic usage=panic\n")

@@ -13,29 +13,35 @@ public struct KernelPlan: Sendable {
     public var name: Name
     /// The name on the command line.
     public var text: StaticString
-    /// The kernel's image: its first physical address, and what its last lies below.
+    /// The kernel's image: its first physical address.
     public var imageBase: UInt64
+    /// What the image's last physical address lies below.
     public var imageLimit: UInt64
     /// The image's virtual address less its physical one.
     public var imageOffset: UInt64
     /// Physical memory as the kernel reaches it: VA = linearBase + PA.
     public var linearBase: UInt64
-    /// Malloc's areas by number (`OSv.Area`): main, page, mempool, and debug, 0 where there is none.
+    /// Where malloc's area main begins (`OSv.Area`).
     public var mainBase: UInt64
+    /// Where the area page begins.
     public var pageBase: UInt64
+    /// Where the area mempool begins.
     public var mempoolBase: UInt64
+    /// Where the area debug begins.
     public var debugBase: UInt64
 
-    /// Bits of the kernel's leaves of 4 KiB and of 2 MiB.
+    /// Bits of the kernel's leaves of 4 KiB.
     public var kernelLeaf4K: UInt64
+    /// Bits of the kernel's leaves of 2 MiB.
     public var kernelLeaf2M: UInt64
     /// Bits of an entry that refers to a table.
     public var tableBits: UInt64
 
     /// Whether each process has a root of its own; else all share one address space.
     public var hasProcesses: Bool
-    /// Where a program is loaded, and what it owns there; its stack lies at the end of that.
+    /// Where a program is loaded.
     public var programBase: UInt64
+    /// What a program owns there; its stack lies at the end of it.
     public var programSize: UInt64
     /// Where the search for a free range for an anonymous mapping begins.
     public var mmapBase: UInt64

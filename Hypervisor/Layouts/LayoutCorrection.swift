@@ -50,7 +50,7 @@
                 if let size, last >= first, own != size {
                     faults.append("has 0x\(String(own, radix: 16)) bytes, not 0x\(String(size, radix: 16))")
                 }
-                if (1 << 47..<0xffff << 47).contains(first), (1 << 47..<0xffff << 47).contains(last) {
+                if first >= 1 << 47, last < 0xffff_8000_0000_0000 {
                     faults.append("no address of it is canonical")
                 }
             } else if let first, let size {

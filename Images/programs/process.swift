@@ -4,6 +4,7 @@
 //     fork N    N children write to what they share with it; it waits for each and finds its own memory as it was
 //     threads   two threads count in one address space until both are done
 //     spin      never gives its processor up
+//     yield     does nothing but give it up
 //     null, stack, kernel, unmapped, memory, forks      what a wrong program does: the kernel ends it with a report
 //
 // Exit status 0: everything was as it should be; 1: not; 2: memory was short.
@@ -116,6 +117,7 @@ func program(_ system: System, _ argument: UnsafePointer<CChar>) -> Int64 {
     if begins(argument, "fork") { return forks(system, second(argument) ?? 3) }
     if begins(argument, "threads") { return threads(system) }
     if begins(argument, "spin") { while true {} }
+    if begins(argument, "yield") { while true { system.yield() } }
     if begins(argument, "null") {
         let entry = unsafeBitCast(UInt(0x10), to: (@convention(c) () -> Void).self)
         entry()

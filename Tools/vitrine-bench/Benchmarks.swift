@@ -38,6 +38,9 @@ struct Benchmarks {
         start()
         ports()
         guest()
+        var layouts = LayoutFigures(vitrine: vitrine)
+        layouts.measure()
+        rows += layouts.rows
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }

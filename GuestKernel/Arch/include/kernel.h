@@ -73,6 +73,7 @@ struct thread {
     const char *name;
     void *space;                /* its address space; null: whatever is loaded (idle threads) */
     uint64_t fs_base, gs_base;  /* of ring 3 */
+    struct thread *next; /* the ring of all threads */
 };
 
 _Static_assert(offsetof(struct cpu, current) == CPU_CURRENT, "");
