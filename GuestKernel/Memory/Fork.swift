@@ -1,9 +1,9 @@
 // A second address space with the same contents: leaves are shared until they are written, stacks are copied at once.
 
 extension AddressSpace {
-    /// Gives an empty address space the same mappings. What was shared by then stays when it throws: `Spaces.destroy` takes
+    /// Gives an empty address space, that of `program`, the same mappings. What was shared by then stays when it throws: `Spaces.destroy` takes
     /// it back.
-    func fork(into child: Pointer) throws(MemoryError) {
+    func fork(into child: Pointer, program: Int32) throws(MemoryError) {
         let state = Memory.lock.acquire()
         defer { Memory.lock.release(state) }
         // Processors that run this one's threads may have its leaves as writable.
@@ -13,6 +13,7 @@ extension AddressSpace {
         while index < vmas.count {
             let vma = vmas[index]
             child.pointee.vmas.insert(vma, at: index)
+            child.pointee.vmas[index].program = program
             index &+= 1
             var address = vma.start
             while address < vma.end {

@@ -10,7 +10,7 @@ extension Programs {
         do throws(MemoryError) {
             let made = try Spaces.make()
             child = made
-            try space.pointee.fork(into: made)
+            try space.pointee.fork(into: made, program: Int32(truncatingIfNeeded: number))
             let copy = try Thread.makeRing3(
                 name: "program", entry: frame.rip, argument: 0, second: 0, stack: frame.rsp,
                 program: Int32(truncatingIfNeeded: number))

@@ -106,13 +106,15 @@ public struct AuditReport: Sendable {
     private func wrapped(_ text: String) -> [String] {
         var lines: [String] = []
         var line = ""
+        var isFirst = true
         for word in text.split(separator: " ", omittingEmptySubsequences: false) {
             if line.count + word.count + 1 > 100 && !line.isEmpty {
                 lines.append(line)
                 line = "        " + word
             } else {
-                line += (line.isEmpty && lines.isEmpty ? "" : " ") + word
+                line += (isFirst ? "" : " ") + word
             }
+            isFirst = false
         }
         lines.append(line)
         return lines

@@ -23,10 +23,10 @@ struct OSvTableRules {
     /// The rules of stage A: the boot tables.
     func stageA(_ subject: Subject) -> [AuditResult] {
         [
-            AuditResult("stage A, root", expected: "\(Self.list([0] + kernelEntries)) and nothing else is present") {
+            AuditResult("stage A, root", expected: "only PML4\(Self.list([0] + kernelEntries)) is present") {
                 let present = try Self.rootEntries(subject).filter { $0.value & 1 != 0 }.map(\.index)
                 return present == [0] + kernelEntries
-                    ? .right("\(Self.list(present)) alone") : .wrong("present: \(Self.list(present))")
+                    ? .right("only PML4\(Self.list(present)) is present") : .wrong("present: \(Self.list(present))")
             },
             AuditResult("stage A, leaves", expected: "PA 0-1 GiB 1:1 as 512 leaves of 2 MiB, bits 0xe7") {
                 try linear(
