@@ -54,7 +54,7 @@ test-hardware: hardware-packages build
 
 # The floor that benchmarks compare with is plain C, without anything of ours.
 bench: test-packages build
-	$(CC) -O2 -Wall -Wextra -static -o .build/release/vitrine-bench-floor Tools/vitrine-bench-floor/main.c
+	$(CC) -O2 -Wall -Wextra -static -o .build/release/vitrine-bench-floor Tools/vitrine-bench-floor/*.c
 	.build/release/vitrine-bench
 
 install: build

@@ -9,6 +9,7 @@ public final class MappedMemory: PhysicalMemory, Sendable {
     public let slots: SlotTable
     @usableFromInline let regions: RegionList
     private let maps: [SharedMap]
+    private let backings: [SlotBacking]
 
     private final class SharedMap: Sendable {
         let map: MemoryMap
@@ -47,6 +48,7 @@ public final class MappedMemory: PhysicalMemory, Sendable {
         }
         self.slots = slots
         self.maps = maps
+        self.backings = backings
         regions = RegionList(
             zip(slots.slots, bases).map { slot, base in
                 (start: slot.guestPhysicalAddress.rawValue, size: slot.size, base: base)
@@ -83,6 +85,36 @@ public final class MappedMemory: PhysicalMemory, Sendable {
             initialized = complete ? count : 0
         }
         return complete ? bytes : nil
+    }
+
+    /// Hands over what the memory files hold of a physical range, by ascending address, as it is mapped.
+    ///
+    /// What was never written is left out: it reads as zeros, and reading it through a map would make pages of it.
+    public func populated(_ range: ClosedRange<GPA>, _ body: (GPA, UnsafeRawBufferPointer) throws -> Void) rethrows {
+        for (slot, backing) in zip(slots.slots, backings) {
+            let end = slot.guestPhysicalAddress &+ (slot.size &- 1)
+            guard range.lowerBound <= end, slot.guestPhysicalAddress <= range.upperBound,
+                let base = regions.page(at: slot.guestPhysicalAddress.rawValue)
+            else { continue }
+            var offset = max(range.lowerBound, slot.guestPhysicalAddress) &- slot.guestPhysicalAddress
+            let limit = min(range.upperBound, end) &- slot.guestPhysicalAddress &+ 1
+            while offset < limit {
+                var stop = limit
+                // A file system that knows of no holes has none.
+                if let data = try? backing.descriptor.descriptor.nextData(from: backing.offset &+ offset) {
+                    guard data < backing.offset &+ limit else { break }
+                    offset = max(offset, data &- backing.offset)
+                    if let hole = try? backing.descriptor.descriptor.nextHole(from: backing.offset &+ offset) {
+                        stop = min(limit, max(offset, hole &- backing.offset))
+                    }
+                }
+                guard stop > offset else { break }
+                try body(
+                    slot.guestPhysicalAddress &+ offset,
+                    UnsafeRawBufferPointer(start: base + Int(offset), count: Int(stop &- offset)))
+                offset = stop
+            }
+        }
     }
 
     /// Whether every byte is RAM: asked before memory is taken for the copy.

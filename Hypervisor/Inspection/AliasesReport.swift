@@ -8,52 +8,80 @@ import PageTables
 
 /// Finds and writes the aliases of a physical range.
 ///
+/// - Parameters:
+///   - range: physical addresses; a page is `gpa...gpa + 4095`.
+///   - limit: how many addresses JSON lists one by one at most.
 /// - Returns: the report, and how many virtual addresses there are.
 public func aliasesReport(
-    of range: ClosedRange<GPA>, subject: Subject, form: ReportForm
+    of range: ClosedRange<GPA>, subject: Subject, form: ReportForm, limit: Int = 10_000
 ) -> (text: [UInt8], count: UInt64) {
-    let (found, summary) = aliases(
-        of: range, root: subject.root, format: subject.format, memory: subject.memory)
+    aliasesReport(of: [range], subject: subject, form: form, limit: limit)
+}
+
+/// Finds and writes the aliases of several physical ranges, by ascending address, none overlapping another.
+public func aliasesReport(
+    of ranges: [ClosedRange<GPA>], subject: Subject, form: ReportForm, limit: Int = 10_000
+) -> (text: [UInt8], count: UInt64) {
+    let (found, _) = aliases(of: ranges, root: subject.root, format: subject.format, memory: subject.memory)
+    let groups = found.groups { subject.layout?.region(of: $0)?.name }
     switch form {
-    case .text: return (aliasesText(found, range: range, subject: subject), found.count)
-    case .json: return (aliasesJSON(found, summary: summary, range: range, subject: subject), found.count)
+    case .text: return (aliasesText(found, groups, ranges: ranges, subject: subject), found.count)
+    case .json: return (aliasesJSON(found, groups, ranges: ranges, subject: subject, limit: limit), found.count)
     }
 }
 
+private func size(_ range: ClosedRange<GPA>) -> UInt64 { (range.upperBound &- range.lowerBound) &+ 1 }
+
 private func aliasesText(
-    _ found: Aliases, range: ClosedRange<GPA>, subject: Subject
+    _ found: Aliases, _ groups: [AliasGroup], ranges: [ClosedRange<GPA>], subject: Subject
 ) -> [UInt8] {
     var buffer = TextBuffer()
-    let size = (range.upperBound &- range.lowerBound) &+ 1
-    let slot = subject.slots.slot(containing: range.lowerBound)
-    let hva = subject.hva(of: range.lowerBound).map { ", HVA \($0.hex)" } ?? ""
-    let place = slot.map { "slot \($0.id) \($0.name)\(hva)" } ?? "no slot"
-    buffer.line("\(subject.name): GPA \(range.lowerBound.hex), \(formatSize(size)), \(place), \(subject.moment)")
-    if found.aliases.isEmpty {
+    if let range = ranges.first, ranges.count == 1 {
+        let slot = subject.slots.slot(containing: range.lowerBound)
+        let hva = subject.hva(of: range.lowerBound).map { ", HVA \($0.hex)" } ?? ""
+        let place = slot.map { "slot \($0.id) \($0.name)\(hva)" } ?? "no slot"
+        buffer.line(
+            "\(subject.name): GPA \(range.lowerBound.hex), \(formatSize(size(range))), \(place), \(subject.moment)")
+    } else {
+        let bytes = ranges.reduce(0) { $0 &+ size($1) }
+        buffer.line(
+            "\(subject.name): \(counted(ranges.count, "physical range")), \(formatSize(bytes)), \(subject.moment)")
+    }
+    if groups.isEmpty {
         buffer.line("no virtual address reaches it")
     } else {
-        buffer.line("virtual address     physical                size  page  flags    region")
+        buffer.add("virtual addresses")
+        buffer.right("count", to: 46)
+        buffer.tab(to: 48)
+        buffer.add("physical")
+        buffer.right("size", to: 66)
+        buffer.right("page", to: 72)
+        buffer.tab(to: 74)
+        buffer.add("flags    region")
+        buffer.newline()
     }
-    for alias in found.aliases {
-        buffer.hex(alias.va.rawValue, digits: 16)
-        buffer.tab(to: 20)
-        buffer.hex(alias.gpa.rawValue)
-        buffer.right(formatSize(alias.size), to: 48)
-        buffer.right(pageName(alias.pageSize), to: 54)
-        buffer.tab(to: 56)
-        buffer.add(alias.flags.columns)
-        buffer.tab(to: 65)
-        buffer.add(subject.layout?.region(of: alias.va)?.name ?? "-")
-        if alias.count > 1 { buffer.add(" \(grouped(alias.count)) times, every \(formatSize(alias.stride))") }
+    for group in groups {
+        buffer.add(group.pattern.description)
+        buffer.right(grouped(group.pattern.count), to: 46)
+        buffer.tab(to: 48)
+        buffer.hex(group.gpa.rawValue)
+        buffer.right(formatSize(group.size), to: 66)
+        buffer.right(pageName(group.pageSize), to: 72)
+        buffer.tab(to: 74)
+        buffer.add(group.flags.columns)
+        buffer.tab(to: 83)
+        buffer.add(group.regionText)
         buffer.newline()
     }
     buffer.line(
-        counted(found.count, "virtual address", "virtual addresses") + (found.isTruncated ? ", and more" : ""))
+        counted(found.count, "virtual address", "virtual addresses")
+            + (UInt64(groups.count) < found.count ? " in \(counted(groups.count, "line"))" : "")
+            + (found.isTruncated ? ", and more" : ""))
     return buffer.take()
 }
 
 private func aliasesJSON(
-    _ found: Aliases, summary: WalkSummary, range: ClosedRange<GPA>, subject: Subject
+    _ found: Aliases, _ groups: [AliasGroup], ranges: [ClosedRange<GPA>], subject: Subject, limit: Int
 ) -> [UInt8] {
     var writer = JSONWriter()
     writer.object { writer in
@@ -63,14 +91,21 @@ private func aliasesJSON(
         writer.member("root", hex: subject.root.rawValue)
         writer.member("mode", subject.format.name)
         writer.member("moment", subject.moment)
-        writer.member("gpa", hex: range.lowerBound.rawValue)
-        writer.member("size", (range.upperBound &- range.lowerBound) &+ 1)
-        writer.member("hva", hex: subject.hva(of: range.lowerBound)?.rawValue)
+        writer.member("gpa", hex: ranges.first?.lowerBound.rawValue)
+        writer.member("size", ranges.reduce(0) { $0 &+ size($1) })
+        writer.member("hva", hex: ranges.first.flatMap { subject.hva(of: $0.lowerBound) }?.rawValue)
+        if ranges.count > 1 { writer.member("ranges", ranges.count) }
         writer.member("count", found.count)
         writer.member("complete", !found.isTruncated)
+        writer.key("groups")
+        var left = limit
+        writer.array { writer in
+            for group in groups { group.write(into: &writer, listing: &left) }
+        }
+        writer.member("listed", limit - left)
         writer.key("aliases")
         writer.array { writer in
-            for alias in found.aliases {
+            for alias in found.aliases.prefix(limit) {
                 writer.object { writer in
                     writer.member("va", hex: alias.va.rawValue)
                     writer.member("gpa", hex: alias.gpa.rawValue)
@@ -86,4 +121,30 @@ private func aliasesJSON(
     }
     writer.newline()
     return writer.bytes
+}
+
+extension AliasGroup {
+    /// The group, with every address as long as `left` are to be listed.
+    fileprivate func write(into writer: inout JSONWriter, listing left: inout Int) {
+        writer.beginObject()
+        writer.member("pattern", pattern.description)
+        writer.member("count", pattern.count)
+        writer.member("gpa", hex: gpa.rawValue)
+        writer.member("size", size)
+        writer.member("page", pageName(pageSize))
+        writer.member("flags", flags.letters)
+        writer.key("regions")
+        writer.array { writer in for name in regions { writer.value(name) } }
+        writer.key("addresses")
+        writer.beginArray()
+        if left > 0 {
+            pattern.forEach { address in
+                writer.value(address.hex)
+                left -= 1
+                return left > 0
+            }
+        }
+        writer.endArray()
+        writer.endObject()
+    }
 }

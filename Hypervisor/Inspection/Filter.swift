@@ -69,7 +69,8 @@ public indirect enum RangeFilter: Sendable, Equatable {
         case .memoryType(let type): return !range.flags.isEmpty && types.type(of: range.flags) == type
         case .kind(let kind): return range.kind == kind
         case .region(let name): return range.region == name
-        case .meaning(let name): return range.meaning == name
+        // Several bits of one entry are named with commas between them.
+        case .meaning(let name): return range.meaning?.split(separator: ",").contains { $0 == name } ?? false
         case .key(let key): return !range.flags.isEmpty && ProtectionKey.of(leaf: range.leafBits) == key
         case .va(let bounds): return range.va <= bounds.upperBound && range.va &+ (range.size &- 1) >= bounds.lowerBound
         case .pa(let bounds):

@@ -59,6 +59,7 @@ struct MapContents {
             annotator.annotate(run) { ranges.append($0) }
         }
         gatherRegions(subject.layout, ranges)
+        regions = MapRegion.fitting(regions)
         gatherPieces(subject, ranges)
     }
 

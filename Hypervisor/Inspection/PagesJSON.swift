@@ -13,8 +13,10 @@ final class PagesJSON: PagesPrinter {
     private let output: ReportOutput
     private var writer = JSONWriter()
     private var repetitions: [RepeatedTable] = []
+    private let explains: Bool
 
-    init(_ subject: Subject, view: PagesView, output: ReportOutput) {
+    init(_ subject: Subject, view: PagesView, output: ReportOutput, explains: Bool = false) {
+        self.explains = explains
         self.subject = subject
         self.view = view
         self.output = output
@@ -33,6 +35,10 @@ final class PagesJSON: PagesPrinter {
         writer.member("mode", subject.format.name)
         writer.member("moment", subject.moment)
         if let source = subject.source { writer.member("memory", source) }
+        if explains, let linux = subject.linux {
+            writer.key("names")
+            linux.write(into: &writer)
+        }
         switch view {
         case .ranges: writer.key("ranges")
         case .entries, .tree: writer.key("entries")

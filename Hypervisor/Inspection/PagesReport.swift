@@ -38,6 +38,8 @@ public struct PagesOptions: Sendable {
     public var memoryTypes = PageAttributeTable.atReset
     /// Text or JSON.
     public var form = ReportForm.text
+    /// Whether to say how the names of regions were found.
+    public var explains = false
 
     /// Ranges of the whole address space, as text.
     public init() {}
@@ -72,8 +74,8 @@ public func writePages(
         let output = ReportOutput(emit: emit, holds: holdsOutput)
         let printer: any PagesPrinter =
             options.form == .json
-            ? PagesJSON(subject, view: options.view, output: output)
-            : PagesText(subject, view: options.view, output: output)
+            ? PagesJSON(subject, view: options.view, output: output, explains: options.explains)
+            : PagesText(subject, view: options.view, output: output, explains: options.explains)
         printer.begin()
         let annotator = RangeAnnotator(layout: subject.layout, slots: subject.slots)
         let summary: WalkSummary

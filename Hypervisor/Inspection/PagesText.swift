@@ -32,8 +32,12 @@ final class PagesText: PagesPrinter {
     private let output: ReportOutput
     private var buffer = TextBuffer()
     private var lines = 0
+    private let explains: Bool
+    private var rangeRows = RowGatherer<AnnotatedRange>()
+    private var tableRows = RowGatherer<RepeatedTable>()
 
-    init(_ subject: Subject, view: PagesView, output: ReportOutput) {
+    init(_ subject: Subject, view: PagesView, output: ReportOutput, explains: Bool = false) {
+        self.explains = explains
         self.subject = subject
         self.view = view
         self.output = output
@@ -47,6 +51,7 @@ final class PagesText: PagesPrinter {
 
     func begin() {
         buffer.line(subject.heading)
+        if explains { buffer.add(subject.explanation) }
         switch view {
         case .ranges:
             buffer.add("virtual addresses")
@@ -67,9 +72,21 @@ final class PagesText: PagesPrinter {
     }
 
     func range(_ range: AnnotatedRange) {
+        for row in tableRows.end() { line(row) }
+        for row in rangeRows.add(range) { line(row) }
+    }
+
+    /// Prints what may still grow.
+    private func endRows() {
+        for row in rangeRows.end() { line(row) }
+        for row in tableRows.end() { line(row) }
+    }
+
+    private func line(_ row: EqualRow<AnnotatedRange>) {
+        let range = row.first
         buffer.hex(range.va.rawValue, digits: 16)
         buffer.add("-")
-        buffer.hex((range.va &+ (range.size &- 1)).rawValue, digits: 16)
+        buffer.hex((row.lastVA &+ (range.size &- 1)).rawValue, digits: 16)
         buffer.right(formatSize(range.size), to: 44)
         buffer.right(pageName(range.pageSize), to: 49)
         buffer.right(range.kind == .absent ? "-" : range.gpa.hex, to: 65)
@@ -77,32 +94,41 @@ final class PagesText: PagesPrinter {
         buffer.add(range.flags.columns)
         buffer.tab(to: 75)
         buffer.add(range.kind.rawValue)
-        annotations(of: range, from: 84)
+        annotations(of: range, from: 84, times: row.times)
         endLine()
     }
 
-    private func annotations(of range: AnnotatedRange, from column: Int) {
+    private func annotations(of range: AnnotatedRange, from column: Int, times: String? = nil) {
         var words: [String] = []
         if let region = range.region { words.append(region) }
         if let meaning = range.meaning { words.append(meaning) }
         if range.flags.contains(.reserved) && range.meaning == nil { words.append("reserved") }
         if range.repeatsPage { words.append("(one page, \(counted(range.size / range.pageSize, "time")))") }
+        if let times { words.append("(\(times))") }
         guard !words.isEmpty else { return }
         buffer.tab(to: column)
         buffer.add(words.joined(separator: " "))
     }
 
     func repeated(_ table: RepeatedTable) {
+        for row in rangeRows.end() { line(row) }
+        for row in tableRows.add(table) { line(row) }
+    }
+
+    private func line(_ row: EqualRow<RepeatedTable>) {
+        let table = row.first
         buffer.hex(table.va.rawValue, digits: 16)
         buffer.add("-")
-        buffer.hex((table.va &+ (table.count &* table.coverage &- 1)).rawValue, digits: 16)
+        buffer.hex((row.lastVA &+ (table.count &* table.coverage &- 1)).rawValue, digits: 16)
         buffer.add("  as at \(table.firstVA.hex)")
+        if let times = row.times { buffer.add(", \(times)") }
         if table.count > 1 { buffer.add(", \(grouped(table.count)) times") }
         buffer.add(", \(counted(table.leaves, "leaf", "leaves")) each, table \(table.table.hex)")
         endLine()
     }
 
     func entry(_ entry: WalkEntry, as range: AnnotatedRange?, isTree: Bool) {
+        endRows()
         if isTree {
             tree(entry, as: range)
             return
@@ -171,6 +197,7 @@ final class PagesText: PagesPrinter {
     }
 
     func end(_ end: PagesEnd) {
+        endRows()
         let summary = end.summary
         if view == .ranges && lines == 0 { buffer.line("nothing is mapped") }
         var text = view == .ranges ? "\(counted(lines, "line")), " : ""

@@ -40,6 +40,8 @@ public struct Subject: Sendable {
     public let name: String
     /// The layout, or nil if it is not known.
     public let layout: Layout?
+    /// The Linux kernel that the layout was found with, or nil.
+    public let linux: LinuxKernel?
     /// The slots, with host virtual addresses of the guest's process.
     public let slots: SlotTable
     /// Where tables are read.
@@ -58,8 +60,9 @@ public struct Subject: Sendable {
     /// A subject.
     public init(
         name: String, layout: Layout?, slots: SlotTable, memory: TableMemory, format: PageTableFormat, root: GPA,
-        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true
+        moment: String = "live", source: String? = nil, hasHostAddresses: Bool = true, linux: LinuxKernel? = nil
     ) {
+        self.linux = linux
         self.source = source
         self.hasHostAddresses = hasHostAddresses
         self.name = name
@@ -76,7 +79,7 @@ public struct Subject: Sendable {
 
     /// What a report begins with.
     var heading: String {
-        let layout = layout.map { "layout \($0.name), " } ?? ""
+        let layout = layout.map { "layout \($0.name)\(linux == nil ? "" : " (found)"), " } ?? ""
         let source = source.map { ", memory by \($0)" } ?? ""
         return "\(name): \(layout)\(format.name) tables, root \(root.hex), \(moment)\(source)"
     }

@@ -1,7 +1,8 @@
 // The inner loop: the 512 entries of a last-level table.
 //
-// Real tables are regular: the next entry is mostly the last one plus a page. So the loop compares eight entries at a time
-// with what they should be, and looks at one closely only where that fails.
+// Real tables are regular: the next entry is mostly the last one plus a page. So the loop first compares 32 entries at a
+// time with what they should be. Where nothing continues anything, the next entry mostly has the same bits besides its
+// address: then a second loop opens and ends runs without looking at what the bits mean. Everything else is looked at closely.
 
 import Addresses
 import GuestMemory
@@ -39,6 +40,13 @@ extension Walker {
                     continue
                 }
             }
+            let single = singleLeaves(
+                entries + place &* 8, count: count &- place, rule: rule, va: va, grants: grants, consumer: &consumer)
+            if single > 0 {
+                present &+= single
+                place &+= single
+                continue
+            }
             let entry = entries.load(fromByteOffset: place &* 8, as: UInt64.self)
             if entry & interesting == 0 {
                 place &+= 1
@@ -63,22 +71,70 @@ extension Walker {
         return present
     }
 
+    /// Leaves with the bits of the open run, none of which continues the one before: each ends a run and opens the next.
+    ///
+    /// - Returns: how many entries that was; the first that is anything else comes after them.
+    @inline(__always) @inlinable mutating func singleLeaves(
+        _ entries: UnsafeRawPointer, count: Int, rule: LeafRule, va start: UInt64, grants: UInt64,
+        consumer: inout Consumer
+    ) -> Int {
+        guard
+            current.isOpen && start == current.nextVA && grants == current.pathGrants && current.run.isPresent
+                && rule.pageShift == current.run.pageShift && rule.allAddressBits == rule.addressMask
+                && !current.run.flags.contains(.reserved)
+        else { return 0 }
+        let addressMask = rule.addressMask
+        let pageSize = rule.pageSize
+        let bits = current.run.leafBits
+        var run = current.run
+        var nextAddress = run.gpa.rawValue &+ run.physicalSize
+        var va = start
+        var place = 0
+        while place < count {
+            let entry = entries.load(fromByteOffset: place &* 8, as: UInt64.self)
+            let address = entry & addressMask
+            guard entry == address | bits && address != nextAddress && address != run.gpa.rawValue else { break }
+            consumer.run(run)
+            run = MappedRun(
+                va: GVA(va), gpa: GPA(address), pageCount: 1, pageShift: run.pageShift, flags: run.flags,
+                leafBits: bits)
+            nextAddress = address &+ pageSize
+            va &+= pageSize
+            place &+= 1
+        }
+        if place > 0 { current.restart(run, entry: run.gpa.rawValue | bits, rule: rule) }
+        return place
+    }
+
     /// How many entries from `entries` on are `expected`, `expected + step`, and so on; at most `limit`.
     @inline(__always) @inlinable func matching(
         _ entries: UnsafeRawPointer, limit: Int, expected: UInt64, step: UInt64
     ) -> Int {
         guard limit > 0, entries.load(as: UInt64.self) == expected else { return 0 }
-        var done = 1
-        var wanted = SIMD8<UInt64>(0, 1, 2, 3, 4, 5, 6, 7) &* step &+ (expected &+ step)
-        while done &+ 8 <= limit {
-            let found = entries.loadUnaligned(fromByteOffset: done &* 8, as: SIMD8<UInt64>.self)
-            guard found == wanted else { break }
-            wanted &+= step &* 8
-            done &+= 8
+        var done = 0
+        var wanted = SIMD2<UInt64>(expected, expected &+ step)
+        let stride = SIMD2<UInt64>(repeating: step &* 2)
+        while done &+ 32 <= limit {
+            let block = entries + done &* 8
+            let before = wanted
+            var even = SIMD2<UInt64>(repeating: 0)
+            var odd = SIMD2<UInt64>(repeating: 0)
+            for part in 0..<8 {
+                even |= block.loadUnaligned(fromByteOffset: part &* 32, as: SIMD2<UInt64>.self) ^ wanted
+                wanted &+= stride
+                odd |= block.loadUnaligned(fromByteOffset: part &* 32 &+ 16, as: SIMD2<UInt64>.self) ^ wanted
+                wanted &+= stride
+            }
+            let differences = even | odd
+            guard differences[0] | differences[1] == 0 else {
+                wanted = before
+                break
+            }
+            done &+= 32
         }
-        while done < limit {
-            let entry = entries.load(fromByteOffset: done &* 8, as: UInt64.self)
-            guard entry == expected &+ UInt64(truncatingIfNeeded: done) &* step else { break }
+        var next = wanted[0]
+        while done < limit && entries.load(fromByteOffset: done &* 8, as: UInt64.self) == next {
+            next &+= step
             done &+= 1
         }
         return done

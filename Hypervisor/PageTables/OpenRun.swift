@@ -79,15 +79,22 @@ import Addresses
             }
         }
         let ended = take()
-        run = MappedRun(
-            va: GVA(va), gpa: GPA(address), pageCount: 1, pageShift: rule.pageShift, flags: flags, leafBits: bits)
-        isOpen = true
         pathGrants = grants
+        restart(
+            MappedRun(
+                va: GVA(va), gpa: GPA(address), pageCount: 1, pageShift: rule.pageShift, flags: flags, leafBits: bits),
+            entry: entry, rule: rule)
+        return ended
+    }
+
+    /// Opens a run of one leaf.
+    @inline(__always) @inlinable mutating func restart(_ run: MappedRun, entry: UInt64, rule: LeafRule) {
+        self.run = run
+        isOpen = true
         step = rule.pageSize
-        nextVA = va &+ rule.pageSize
+        nextVA = run.va.rawValue &+ rule.pageSize
         nextEntry = entry &+ rule.pageSize
         room = (rule.addressMask &- (entry & rule.addressMask)) >> UInt64(rule.pageShift & 63)
-        return ended
     }
 
     @inline(__always) @inlinable mutating func flags(

@@ -10,36 +10,36 @@
     @inlinable public init(rawValue: UInt16) { self.rawValue = rawValue }
 
     /// Data may be read.
-    public static let readable = PageFlags(rawValue: 1 << 0)
+    @inlinable public static var readable: PageFlags { PageFlags(rawValue: 1 << 0) }
     /// Data may be written (by the supervisor where CR0.WP is set).
-    public static let writable = PageFlags(rawValue: 1 << 1)
+    @inlinable public static var writable: PageFlags { PageFlags(rawValue: 1 << 1) }
     /// Instructions may be fetched.
-    public static let executable = PageFlags(rawValue: 1 << 2)
+    @inlinable public static var executable: PageFlags { PageFlags(rawValue: 1 << 2) }
     /// Ring 3 may use the mapping.
-    public static let user = PageFlags(rawValue: 1 << 3)
+    @inlinable public static var user: PageFlags { PageFlags(rawValue: 1 << 3) }
     /// The translation survives a load of CR3.
-    public static let global = PageFlags(rawValue: 1 << 4)
+    @inlinable public static var global: PageFlags { PageFlags(rawValue: 1 << 4) }
     /// The leaf has been used.
-    public static let accessed = PageFlags(rawValue: 1 << 5)
+    @inlinable public static var accessed: PageFlags { PageFlags(rawValue: 1 << 5) }
     /// The leaf has been written through.
-    public static let dirty = PageFlags(rawValue: 1 << 6)
+    @inlinable public static var dirty: PageFlags { PageFlags(rawValue: 1 << 6) }
     /// Bit 0 of the index into the page attribute table (x86: PWT).
-    public static let writeThrough = PageFlags(rawValue: 1 << 7)
+    @inlinable public static var writeThrough: PageFlags { PageFlags(rawValue: 1 << 7) }
     /// Bit 1 of that index (x86: PCD).
-    public static let cacheDisable = PageFlags(rawValue: 1 << 8)
+    @inlinable public static var cacheDisable: PageFlags { PageFlags(rawValue: 1 << 8) }
     /// Bit 2 of that index (x86: PAT).
-    public static let attributeTable = PageFlags(rawValue: 1 << 9)
+    @inlinable public static var attributeTable: PageFlags { PageFlags(rawValue: 1 << 9) }
     /// A bit is set that must not be: every access faults.
-    public static let reserved = PageFlags(rawValue: 1 << 10)
+    @inlinable public static var reserved: PageFlags { PageFlags(rawValue: 1 << 10) }
 
     /// The supervisor may not fetch instructions, though ring 3 may (ARM: PXN; EPT with mode-based execute control: XS clear).
-    public static let noSupervisorExecute = PageFlags(rawValue: 1 << 11)
+    @inlinable public static var noSupervisorExecute: PageFlags { PageFlags(rawValue: 1 << 11) }
     /// Ring 3 may not fetch instructions, though the supervisor may (EPT with mode-based execute control: XU clear).
-    public static let noUserExecute = PageFlags(rawValue: 1 << 12)
+    @inlinable public static var noUserExecute: PageFlags { PageFlags(rawValue: 1 << 12) }
     /// Ring 3 may not write, though the supervisor may (ARM: AP = 010).
-    public static let userReadOnly = PageFlags(rawValue: 1 << 13)
+    @inlinable public static var userReadOnly: PageFlags { PageFlags(rawValue: 1 << 13) }
     /// Mapped, but nothing may be done with it.
-    public static let noAccess = PageFlags(rawValue: 1 << 14)
+    @inlinable public static var noAccess: PageFlags { PageFlags(rawValue: 1 << 14) }
 
     /// The letters of the flags that are set, in the order `urwxgad`; what JSON shows: `urwxad`.
     public var letters: String { PageFlags.text(self, absent: nil) }

@@ -27,7 +27,7 @@ import Addresses
     @inlinable public static func all(of bits: UInt64) -> EntryRule { EntryRule(mask: bits, value: bits) }
 
     /// Whether an entry matches.
-    @inlinable public func matches(_ entry: UInt64) -> Bool { entry & mask == value }
+    @inline(__always) @inlinable public func matches(_ entry: UInt64) -> Bool { entry & mask == value }
 }
 
 /// Values of a field of three bits that must not occur (EPT: permissions, memory types).
@@ -47,7 +47,7 @@ import Addresses
     public static let none = ForbiddenValues(shift: 0, values: 0)
 
     /// The field's bits if an entry has a forbidden value there, else 0.
-    @inlinable public func mask(of entry: UInt64) -> UInt64 {
+    @inline(__always) @inlinable public func mask(of entry: UInt64) -> UInt64 {
         guard values != 0 else { return 0 }
         let place = UInt64(shift & 63)
         return values >> UInt8(truncatingIfNeeded: entry >> place & 7) & 1 == 0 ? 0 : 7 << place
@@ -108,7 +108,7 @@ import Addresses
     }
 
     /// The size of the page in bytes.
-    @inlinable public var pageSize: UInt64 { 1 << UInt64(pageShift & 63) }
+    @inline(__always) @inlinable public var pageSize: UInt64 { 1 << UInt64(pageShift & 63) }
 
     /// The same for a part of the page.
     @inlinable public func narrowed(to pageShift: UInt8) -> LeafRule {
@@ -119,16 +119,16 @@ import Addresses
     }
 
     /// The physical address that an entry maps.
-    @inlinable public func address(of entry: UInt64) -> UInt64 {
+    @inline(__always) @inlinable public func address(of entry: UInt64) -> UInt64 {
         entry & addressMask | (entry & highMask) << UInt64(highShift & 63)
             | (entry & topMask) << UInt64(topShift & 63)
     }
 
     /// All bits of an entry that are part of the address.
-    @inlinable public var allAddressBits: UInt64 { addressMask | highMask | topMask }
+    @inline(__always) @inlinable public var allAddressBits: UInt64 { addressMask | highMask | topMask }
 
     /// The bits of an entry that make an access fault: reserved ones that are set, fields with a forbidden value.
-    @inlinable public func wrongBits(of entry: UInt64) -> UInt64 {
+    @inline(__always) @inlinable public func wrongBits(of entry: UInt64) -> UInt64 {
         entry & reserved | forbiddenAccess.mask(of: entry) | forbiddenType.mask(of: entry)
     }
 }
@@ -177,17 +177,17 @@ import Addresses
     }
 
     /// How many bytes of virtual addresses one entry covers.
-    @inlinable public var coverage: UInt64 { 1 << UInt64(shift & 63) }
+    @inline(__always) @inlinable public var coverage: UInt64 { 1 << UInt64(shift & 63) }
     /// How many entries a table has.
-    @inlinable public var entryCount: Int { 1 << Int(indexBits & 31) }
+    @inline(__always) @inlinable public var entryCount: Int { 1 << Int(indexBits & 31) }
 
     /// The bits of an entry that refers to a table which make an access fault.
-    @inlinable public func wrongTableBits(of entry: UInt64) -> UInt64 {
+    @inline(__always) @inlinable public func wrongTableBits(of entry: UInt64) -> UInt64 {
         entry & tableReserved | tableForbidden.mask(of: entry)
     }
 
     /// The way in which an entry maps a page, or nil if it does not.
-    @inlinable public func leaf(for entry: UInt64) -> LeafRule? {
+    @inline(__always) @inlinable public func leaf(for entry: UInt64) -> LeafRule? {
         if let leaf, leaf.rule.matches(entry) { return leaf }
         if let otherLeaf, otherLeaf.rule.matches(entry) { return otherLeaf }
         return nil
@@ -315,15 +315,17 @@ public struct PageTableFormat: Hashable, Sendable {
     }
 
     /// What an entry of a table that is governed throughout grants, in bits that are ANDed over the levels: bits of `grantMask` as they are, of `denyMask` inverted.
-    @inlinable public func grants(of entry: UInt64) -> UInt64 { (entry ^ denyMask) & (grantMask | denyMask) }
+    @inline(__always) @inlinable public func grants(of entry: UInt64) -> UInt64 {
+        (entry ^ denyMask) & (grantMask | denyMask)
+    }
 
     /// What an entry that refers to a table grants.
-    @inlinable public func grants(ofTable entry: UInt64, level: PageTableLevel) -> UInt64 {
+    @inline(__always) @inlinable public func grants(ofTable entry: UInt64, level: PageTableLevel) -> UInt64 {
         grants(of: entry) | level.tableUngoverned
     }
 
     /// What a leaf grants.
-    @inlinable public func grants(ofLeaf entry: UInt64, rule: LeafRule) -> UInt64 {
+    @inline(__always) @inlinable public func grants(ofLeaf entry: UInt64, rule: LeafRule) -> UInt64 {
         grants(of: entry) | rule.ungoverned
     }
 
@@ -357,14 +359,14 @@ public struct PageTableFormat: Hashable, Sendable {
     }
 
     /// Whether an address can be walked: canonical, or within the significant bits.
-    @inlinable public func isCanonical(_ address: UInt64) -> Bool {
+    @inline(__always) @inlinable public func isCanonical(_ address: UInt64) -> Bool {
         let unused = UInt64(64 &- Int(virtualBits)) & 63
         if signExtended { return UInt64(bitPattern: Int64(bitPattern: address << unused) >> Int64(unused)) == address }
         return (address << unused) >> unused == address
     }
 
     /// The address with the bits above the significant ones made canonical.
-    @inlinable public func canonical(_ address: UInt64) -> UInt64 {
+    @inline(__always) @inlinable public func canonical(_ address: UInt64) -> UInt64 {
         let unused = UInt64(64 &- Int(virtualBits)) & 63
         if signExtended { return UInt64(bitPattern: Int64(bitPattern: address << unused) >> Int64(unused)) }
         return (address << unused) >> unused

@@ -40,7 +40,15 @@ public struct Aliases: Sendable {
 public func aliases(
     of range: ClosedRange<GPA>, root: GPA, format: PageTableFormat, memory: some PhysicalMemory, limit: Int = 100_000
 ) -> (Aliases, WalkSummary) {
-    var search = AliasSearch(range: range, limit: limit)
+    aliases(of: [range], root: root, format: format, memory: memory, limit: limit)
+}
+
+/// The same for several physical ranges, by ascending address, none overlapping another.
+public func aliases(
+    of ranges: [ClosedRange<GPA>], root: GPA, format: PageTableFormat, memory: some PhysicalMemory,
+    limit: Int = 100_000
+) -> (Aliases, WalkSummary) {
+    var search = AliasSearch(ranges: ranges, limit: limit)
     var options = WalkOptions()
     options.ignoredBits = format.volatileBits
     let summary = walk(root: root, format: format, memory: memory, options: options, into: &search)
@@ -52,13 +60,14 @@ public func aliases(
 
 /// Gathers aliases from runs.
 struct AliasSearch: WalkConsumer {
-    let range: ClosedRange<GPA>
+    /// By ascending address.
+    let ranges: [ClosedRange<GPA>]
     let limit: Int
     var found: [Alias] = []
     var isTruncated = false
 
-    init(range: ClosedRange<GPA>, limit: Int) {
-        self.range = range
+    init(ranges: [ClosedRange<GPA>], limit: Int) {
+        self.ranges = ranges
         self.limit = limit
     }
 
@@ -67,14 +76,28 @@ struct AliasSearch: WalkConsumer {
     }
 
     mutating func run(_ run: MappedRun) {
-        guard run.isPresent, run.gpa <= range.upperBound, run.lastGPA >= range.lowerBound else { return }
-        let low = max(run.gpa, range.lowerBound)
-        let high = min(run.lastGPA, range.upperBound)
-        add(
-            Alias(
-                va: run.va &+ (low &- run.gpa), gpa: low, size: (high &- low) &+ 1,
-                count: run.repeatsPage ? run.pageCount : 1, stride: run.repeatsPage ? run.pageSize : 0,
-                pageSize: run.pageSize, flags: run.flags))
+        guard run.isPresent else { return }
+        var index = firstRange(endingAtOrAbove: run.gpa)
+        while index < ranges.count && ranges[index].lowerBound <= run.lastGPA {
+            let low = max(run.gpa, ranges[index].lowerBound)
+            let high = min(run.lastGPA, ranges[index].upperBound)
+            add(
+                Alias(
+                    va: run.va &+ (low &- run.gpa), gpa: low, size: (high &- low) &+ 1,
+                    count: run.repeatsPage ? run.pageCount : 1, stride: run.repeatsPage ? run.pageSize : 0,
+                    pageSize: run.pageSize, flags: run.flags))
+            index += 1
+        }
+    }
+
+    private func firstRange(endingAtOrAbove address: GPA) -> Int {
+        var low = 0
+        var high = ranges.count
+        while low < high {
+            let middle = (low + high) / 2
+            if ranges[middle].upperBound < address { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     /// What was found below the table the first time is there again, `count` times.

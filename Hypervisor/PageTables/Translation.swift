@@ -55,35 +55,37 @@ import GuestMemory
 public struct Translation: Sendable {
     /// The address asked for.
     public let va: GVA
-    /// Where it ended.
-    public private(set) var result: TranslationResult
     @usableFromInline var steps: InlineArray<6, TranslationEntry>
-    /// How many entries were read.
-    public private(set) var entryCount: Int
+    @usableFromInline var stepCount: Int
+    @usableFromInline var end: TranslationResult
 
-    @usableFromInline init(_ va: GVA) {
+    @inlinable init(_ va: GVA) {
         self.va = va
-        result = .nonCanonical
+        end = .nonCanonical
         steps = InlineArray(repeating: TranslationEntry(level: 0, at: GPA(0), value: 0))
-        entryCount = 0
+        stepCount = 0
     }
 
+    /// Where it ended.
+    @inlinable public var result: TranslationResult { end }
+
+    /// How many entries were read.
+    @inlinable public var entryCount: Int { stepCount }
+
     /// The entries read, the root's first.
-    public var entries: [TranslationEntry] { (0..<entryCount).map { steps[$0] } }
+    public var entries: [TranslationEntry] { (0..<stepCount).map { steps[$0] } }
 
     /// The page, if there is one.
-    public var mapping: PageMapping? {
-        if case .mapped(let mapping) = result { return mapping }
+    @inlinable public var mapping: PageMapping? {
+        if case .mapped(let mapping) = end { return mapping }
         return nil
     }
 
-    @usableFromInline mutating func add(_ entry: TranslationEntry) {
-        guard entryCount < 6 else { return }
-        steps[entryCount] = entry
-        entryCount += 1
+    @inlinable mutating func add(_ entry: TranslationEntry) {
+        guard stepCount < 6 else { return }
+        steps[stepCount] = entry
+        stepCount &+= 1
     }
-
-    @usableFromInline mutating func end(_ result: TranslationResult) { self.result = result }
 }
 
 /// Translates an address as the processor would, without side effects: accessed and dirty bits stay as they are.
@@ -94,56 +96,60 @@ public struct Translation: Sendable {
 ///   - format: see `PagingState.mode`.
 ///   - memory: where the tables are read.
 @inlinable public func translate(
-    _ va: GVA, root: GPA, format: PageTableFormat, memory: borrowing some PhysicalMemory
+    _ va: GVA, root: GPA, format: PageTableFormat, memory: some PhysicalMemory
 ) -> Translation {
     var translation = Translation(va)
     guard format.isCanonical(va.rawValue) else {
-        translation.end(.nonCanonical)
+        translation.end = .nonCanonical
         return translation
     }
-    var table = root
-    var grants = format.allGrants
-    var number = format.rootLevel
-    while number > 0 {
-        let level = format.levels[number &- 1]
-        let index = va.rawValue >> UInt64(level.shift & 63) & UInt64(level.entryCount &- 1)
-        let at = table &+ index &* UInt64(format.entrySize)
-        guard let page = memory.page(at: at) else {
-            translation.end(.tableOutsideRAM(level: number, at: table))
-            return translation
+    // Not one level is copied: a description is larger than what one translation needs of it.
+    format.levels.withUnsafeBufferPointer { levels in
+        guard let first = levels.baseAddress else { return }
+        var table = root
+        var grants = format.allGrants
+        var number = levels.count
+        while number > 0 {
+            let level = first + (number &- 1)
+            let index = va.rawValue >> UInt64(level.pointee.shift & 63) & UInt64(level.pointee.entryCount &- 1)
+            let at = table &+ index &* UInt64(format.entrySize)
+            guard let page = memory.page(at: at) else {
+                translation.end = .tableOutsideRAM(level: number, at: table)
+                return
+            }
+            let offset = Int(at.rawValue & 4095)
+            let entry =
+                format.entrySize == 8
+                ? page.load(fromByteOffset: offset & ~7, as: UInt64.self)
+                : UInt64(page.load(fromByteOffset: offset & ~3, as: UInt32.self))
+            translation.add(TranslationEntry(level: number, at: at, value: entry))
+            guard entry & format.presentMask != 0 else {
+                translation.end = .notMapped(level: number, value: entry)
+                return
+            }
+            if let leaf = level.pointee.leaf(for: entry) {
+                grants &= format.grants(ofLeaf: entry, rule: leaf)
+                let wrong = leaf.wrongBits(of: entry)
+                let mapping = PageMapping(
+                    gpa: GPA(leaf.address(of: entry) | va.rawValue & (leaf.pageSize &- 1)), pageSize: leaf.pageSize,
+                    flags: format.flags(leaf: entry, rule: leaf, grants: grants, reserved: wrong != 0))
+                translation.end =
+                    wrong == 0 ? .mapped(mapping) : .reservedBits(level: number, bits: wrong, mapping: mapping)
+                return
+            }
+            guard let rule = level.pointee.table, rule.matches(entry), number > 1 else {
+                translation.end = .reservedBits(level: number, bits: entry, mapping: nil)
+                return
+            }
+            let wrong = level.pointee.wrongTableBits(of: entry)
+            guard wrong == 0 else {
+                translation.end = .reservedBits(level: number, bits: wrong, mapping: nil)
+                return
+            }
+            grants &= format.grants(of: entry) | level.pointee.tableUngoverned
+            table = GPA(entry & level.pointee.tableAddressMask)
+            number &-= 1
         }
-        let offset = Int(at.rawValue & 4095)
-        let entry =
-            format.entrySize == 8
-            ? page.load(fromByteOffset: offset & ~7, as: UInt64.self)
-            : UInt64(page.load(fromByteOffset: offset & ~3, as: UInt32.self))
-        translation.add(TranslationEntry(level: number, at: at, value: entry))
-        guard entry & format.presentMask != 0 else {
-            translation.end(.notMapped(level: number, value: entry))
-            return translation
-        }
-        if let leaf = level.leaf(for: entry) {
-            grants &= format.grants(ofLeaf: entry, rule: leaf)
-            let wrong = leaf.wrongBits(of: entry)
-            let mapping = PageMapping(
-                gpa: GPA(leaf.address(of: entry) | va.rawValue & (leaf.pageSize &- 1)), pageSize: leaf.pageSize,
-                flags: format.flags(leaf: entry, rule: leaf, grants: grants, reserved: wrong != 0))
-            translation.end(
-                wrong == 0 ? .mapped(mapping) : .reservedBits(level: number, bits: wrong, mapping: mapping))
-            return translation
-        }
-        guard let rule = level.table, rule.matches(entry), number > 1 else {
-            translation.end(.reservedBits(level: number, bits: entry, mapping: nil))
-            return translation
-        }
-        let wrong = level.wrongTableBits(of: entry)
-        guard wrong == 0 else {
-            translation.end(.reservedBits(level: number, bits: wrong, mapping: nil))
-            return translation
-        }
-        grants &= format.grants(ofTable: entry, level: level)
-        table = GPA(entry & level.tableAddressMask)
-        number &-= 1
     }
     return translation
 }

@@ -56,6 +56,7 @@ import GuestMemory
     @inlinable mutating func walk(root: GPA, into consumer: inout Consumer) -> WalkSummary {
         let top = format.rootLevel
         _ = seen.find(TableSet.key(root.rawValue, level: top), orInsert: 0)
+        tables.reserveCapacity(1024)
         tables.append(VisitedTable(gpa: root, level: top, va: GVA(0)))
         visits = 1
         let leaves = table(
@@ -66,7 +67,7 @@ import GuestMemory
             tables: tables, leaves: leaves, findings: findings, findingsDropped: findingsDropped, isComplete: !stopped)
     }
 
-    @usableFromInline mutating func report(_ finding: WalkFinding) {
+    @inlinable mutating func report(_ finding: WalkFinding) {
         if findings.count < options.findingLimit { findings.append(finding) } else { findingsDropped &+= 1 }
     }
 
@@ -76,7 +77,7 @@ import GuestMemory
     ///   - record: its place in `tables`.
     ///   - from: the entry that refers to it: address, value, level.
     /// - Returns: the leaves in it and below.
-    @usableFromInline mutating func table(
+    @inlinable mutating func table(
         _ table: UInt64, level number: Int, va base: UInt64, grants: UInt64, record: Int,
         from: (at: GPA, value: UInt64, level: Int), consumer: inout Consumer
     ) -> UInt64 {
@@ -163,7 +164,7 @@ import GuestMemory
     }
 
     /// Which entries of a table touch the range asked for.
-    @usableFromInline func entries(of level: PageTableLevel, base: UInt64, isRoot: Bool) -> (Int, Int) {
+    @inlinable func entries(of level: PageTableLevel, base: UInt64, isRoot: Bool) -> (Int, Int) {
         let shift = UInt64(level.shift & 63)
         var low: UInt64 = .max
         var high: UInt64 = 0
@@ -178,7 +179,7 @@ import GuestMemory
     }
 
     /// One entry with a bit that counts, of any level.
-    @usableFromInline mutating func entry(
+    @inlinable mutating func entry(
         _ entry: UInt64, at: GPA, level number: Int, description level: PageTableLevel, va: UInt64, grants: UInt64,
         consumer: inout Consumer
     ) -> UInt64 {
@@ -224,7 +225,7 @@ import GuestMemory
     }
 
     /// What a mapping below an entry that refers to a table may do at most.
-    @usableFromInline func pathFlags(_ entry: UInt64, grants: UInt64) -> PageFlags {
+    @inlinable func pathFlags(_ entry: UInt64, grants: UInt64) -> PageFlags {
         let any = LeafRule(
             rule: .always, pageShift: 12, addressMask: 0, reserved: 0, kind: LeafRule.tableKind)
         return format.flags(leaf: entry, rule: any, grants: grants, reserved: false)
@@ -232,7 +233,7 @@ import GuestMemory
     }
 
     /// Reports an entry that refers to a table on the way to itself; once, not again from inside the loop.
-    @usableFromInline mutating func reportLoop(
+    @inlinable mutating func reportLoop(
         to target: UInt64, va: UInt64, from: (at: GPA, value: UInt64, level: Int)
     ) {
         let referring = path[from.level & 7]
@@ -250,7 +251,7 @@ import GuestMemory
     }
 
     /// Follows an entry to a table: reads it, or says that it was there already.
-    @usableFromInline mutating func descend(
+    @inlinable mutating func descend(
         to target: UInt64, level: Int, va: UInt64, grants: UInt64, coverage: UInt64,
         from: (at: GPA, value: UInt64, level: Int), consumer: inout Consumer
     ) -> UInt64 {

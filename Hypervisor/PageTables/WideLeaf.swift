@@ -11,7 +11,7 @@ extension Walker {
     ///   - at: the first of them.
     ///   - va: its virtual address.
     /// - Returns: how many leaves that are present it was.
-    @usableFromInline mutating func wideLeaf(
+    @inlinable mutating func wideLeaf(
         _ entry: UInt64, rule: LeafRule, count: Int, at: GPA, level number: Int, description level: PageTableLevel,
         va: UInt64, grants: UInt64, consumer: inout Consumer
     ) -> UInt64 {

@@ -58,9 +58,22 @@ public final class ProcessGuestMemory: PhysicalMemory, Sendable {
         return copies.page(address.rawValue >> 12) { fill(hva.alignedDown(to: 4096), $0) }
     }
 
+    /// Copies bytes, and keeps no copy: for reading much.
+    public func read(_ address: GPA, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        var done = 0
+        while done < buffer.count {
+            guard let current = address.advanced(by: UInt64(done)), let hva = slots.hva(of: current) else { return false }
+            let count = min(4096 - Int(current.rawValue & 4095), buffer.count - done)
+            guard fill(hva, UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])) else { return false }
+            done += count
+        }
+        return true
+    }
+
     /// Forgets the copies.
     public func refresh() { copies.refresh() }
 
+    /// Reads bytes of one page.
     private func fill(_ hva: HVA, _ buffer: UnsafeMutableRawBufferPointer) -> Bool {
         do throws(Errno) {
             if try isAbsent(hva), let area = MemoryArea.find(hva.rawValue, in: areas) {

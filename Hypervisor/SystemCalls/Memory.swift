@@ -32,6 +32,27 @@ extension FileDescriptor {
         try systemCall("fcntl F_GET_SEALS") { csystem_cannot_shrink(rawValue) } == 1
     }
 
+    /// Where the next byte is that the file has memory for (lseek(2), SEEK_DATA): `offset` itself or later; nil if none follows.
+    public func nextData(from offset: UInt64) throws(Errno) -> UInt64? { try seek(offset, 3, "SEEK_DATA") }
+
+    /// Where the next hole begins, the end of the file at the latest (lseek(2), SEEK_HOLE).
+    public func nextHole(from offset: UInt64) throws(Errno) -> UInt64? { try seek(offset, 4, "SEEK_HOLE") }
+
+    /// - Parameter whence: SEEK_DATA is 3, SEEK_HOLE 4 (include/uapi/linux/fs.h).
+    private func seek(_ offset: UInt64, _ whence: Int32, _ name: String) throws(Errno) -> UInt64? {
+        guard let start = Int(exactly: offset) else { return nil }
+        do throws(Errno) {
+            return UInt64(
+                try systemCall("lseek \(name)") {
+                    let result = lseek(rawValue, start, whence)
+                    return result < 0 ? -Int(errno) : result
+                })
+        } catch {
+            if error.code == ENXIO { return nil }
+            throw error
+        }
+    }
+
     /// Makes a range read as zeros and cost nothing (fallocate(2), FALLOC_FL_PUNCH_HOLE).
     public func punchHole(offset: UInt64, size: UInt64) throws(Errno) {
         guard let start = Int64(exactly: offset), let length = Int64(exactly: size) else {

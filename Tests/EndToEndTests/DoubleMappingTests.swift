@@ -39,6 +39,28 @@ func address(_ object: [String: Any], _ key: String) throws -> UInt64 {
         let audit = try bench.vitrine("audit", "a", "--layout", "osv", "--json")
         #expect(audit.status == 0, "\(audit.output)")
         #expect(try audit.json()["passed"] as? Bool == true)
+        // osv maps everything writable and executable: by design where its own rules are checked too, else a fault.
+        let both = try bench.vitrine("audit", "a", "--rules", "all", "--consistent")
+        #expect(both.status == 0, "\(both.output)")
+        let generic = try bench.vitrine("audit", "a", "--rules", "generic", "--json")
+        #expect(generic.status == 1 && generic.output.contains("\"ruleSet\":\"generic\""))
+        #expect(
+            try Set(brokenRules(generic)) == [
+                "W+X, user mode", "kernel half, user mode", "tables, user mode", "leaves, outside memory",
+            ])
+        let names = try bench.vitrine("pages", "a", "--explain", "--range", "0x200000-0x3fffff")
+        #expect(names.lines.contains { $0.hasPrefix("names of layout osv: ") })
+        let aliases = try bench.vitrine("aliases", "a", "va:0xffff900000200000")
+        #expect(aliases.lines.contains { $0.hasPrefix("0xffff[89a]000_0020_0000") }, "\(aliases.output)")
+        let range = try bench.vitrine("aliases", "a", "va:0x200000-0x201fff", "--json", "--limit", "3")
+        #expect(try range.json()["count"] as? Int == 4 && range.json()["listed"] as? Int == 3)
+        for words in [["--rules", "nonesuch"], ["--rules", "layout", "--root", "0x1000"]] {
+            #expect(
+                try command(
+                    Host.binaries.appending(path: "vitrine").path, ["audit", "a"] + words,
+                    environment: bench.environment
+                ).status == 2)
+        }
         let map = try bench.vitrine("map", "a")
         #expect(map.status == 0)
         #expect(map.lines.allSatisfy { $0.count <= 100 })

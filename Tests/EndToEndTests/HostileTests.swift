@@ -16,6 +16,21 @@ enum EndlessGuest: String, CaseIterable, CustomTestStringConvertible {
     case serialFlood = "serial-flood"
 
     var testDescription: String { rawValue }
+
+    /// The rule for any system that must notice it.
+    var brokenRule: String? {
+        switch self {
+        case .tablesLoop: "tables, loops"
+        case .tablesOutside: "tables, in RAM"
+        default: nil
+        }
+    }
+}
+
+/// The rules that an audit's JSON says are broken.
+func brokenRules(_ audit: CommandResult) throws -> [String] {
+    let rules = try #require(try audit.json()["rules"] as? [[String: Any]])
+    return rules.filter { $0["passed"] as? Bool == false }.compactMap { $0["rule"] as? String }
 }
 
 /// The path of a hostile guest's image.
@@ -59,6 +74,8 @@ func hostileImage(_ name: String) throws -> String {
         try answered(["aliases", "hostile", "pa:0x201000"])
         try answered(["map", "hostile"])
         try answered(["audit", "hostile", "--layout", "osv"], [1])
+        let audit = try answered(["audit", "hostile", "--rules", "generic", "--json"], [0, 1])
+        if let rule = guest.brokenRule { #expect(try brokenRules(audit).contains(rule), "\(audit.output)") }
         let list = try answered(["list", "--format", "json"]).output
         #expect(list.contains("hostile") && list.contains("witness"))
         // Nobody answers on COM2, or only nonsense.

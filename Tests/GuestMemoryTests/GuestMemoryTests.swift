@@ -21,6 +21,24 @@ private let ranges = [
         #expect(ram.slots.slots.allSatisfy { $0.userspaceAddress.isAligned(to: 4096) })
     }
 
+    /// What was never written is not handed out: reading it through the map would make pages of it.
+    @Test func onlyWrittenPagesAreHandedOut() throws {
+        let ram = try GuestRAM(ranges)
+        for address in [0x1000, 0x3010, 4 << 30, (4 << 30) + 0x1fff] as [UInt64] {
+            #expect(ram.write([7], at: GPA(address)))
+        }
+        let view = try MappedMemory(slots: ram.slots, backings: ram.readOnlyBackings())
+        func pieces(_ range: ClosedRange<GPA>) -> [UInt64: Int] {
+            var pieces: [UInt64: Int] = [:]
+            view.populated(range) { pieces[$0.rawValue] = $1.count }
+            return pieces
+        }
+        #expect(pieces(GPA(0)...GPA(.max)) == [0x1000: 0x1000, 0x3000: 0x1000, 4 << 30: 0x2000])
+        #expect(pieces(GPA(0x1800)...GPA(0x300f)) == [0x1800: 0x800, 0x3000: 0x10])
+        #expect(pieces(GPA(0x2000)...GPA(0x2fff)).isEmpty)
+        #expect(pieces(GPA(0x4000)...GPA(0x5000)).isEmpty)
+    }
+
     @Test func bytesCrossSlotsAndStopAtHoles() throws {
         let ram = try GuestRAM(ranges)
         let bytes = (0..<8192).map { UInt8(truncatingIfNeeded: $0 * 7) }

@@ -12,11 +12,29 @@ enum Debian {
         return names.filter { $0.hasPrefix("vmlinuz-") }.max().map { "/boot/" + $0 }
     }()
     static let busybox = "/bin/busybox"
+    /// A module of that kernel without dependencies, or nil if it is compressed.
+    static let module: String? = kernel.flatMap { kernel in
+        let version = kernel.split(separator: "/").last.map { $0.dropFirst("vmlinuz-".count) } ?? ""
+        let path = "/lib/modules/\(version)/kernel/lib/crc-itu-t.ko"
+        return access(path, R_OK) == 0 ? path : nil
+    }
     static let isInstalled = kernel != nil && access(busybox, X_OK) == 0 && QEMU.isInstalled
 
-    /// An initramfs (cpio, format newc) with busybox and an init that reports and sleeps.
+    /// An initramfs (cpio, format newc) with busybox and an init that says where the kernel is, and sleeps.
     static func initramfs() throws -> Data {
-        let script = "#!/bin/busybox sh\necho READY\nwhile :; do /bin/busybox sleep 1000; done\n"
+        let script = """
+            #!/bin/busybox sh
+            b=/bin/busybox
+            $b mount -t proc proc /proc
+            echo 0 > /proc/sys/kernel/kptr_restrict
+            [ -e /module.ko ] && $b insmod /module.ko
+            $b grep -w -E '\(DebianFacts.symbols.joined(separator: "|"))' /proc/kallsyms
+            $b sed 's/^/module /' /proc/modules
+            $b grep -E 'System RAM|Kernel code' /proc/iomem
+            echo READY
+            while :; do $b sleep 1000; done
+
+            """
         let program = try Data(contentsOf: URL(fileURLWithPath: busybox))
         var archive = Data()
         func add(_ name: String, mode: Int, _ contents: Data) {
@@ -31,23 +49,49 @@ enum Debian {
         add("bin", mode: 0o40755, Data())
         add("bin/busybox", mode: 0o100755, program)
         add("dev", mode: 0o40755, Data())
+        add("proc", mode: 0o40755, Data())
+        if let module { add("module.ko", mode: 0o100644, try Data(contentsOf: URL(fileURLWithPath: module))) }
         add("init", mode: 0o100755, Data(script.utf8))
         add("TRAILER!!!", mode: 0, Data())
         return archive
     }
 }
 
+/// How a Debian is started.
+struct DebianBoot: CustomTestStringConvertible, Sendable {
+    let mode: String
+    let arguments: [String]
+    let append: String
+    /// With KASLR every leaf is compared with QEMU's too; without it page tables are isolated, and RAM is in two pieces.
+    let isRandomised: Bool
+
+    var testDescription: String { "\(mode), \(append)" }
+
+    static let all = [
+        DebianBoot(
+            mode: "4-level", arguments: ["-cpu", "max,-la57", "-m", "256"], append: "mitigations=off",
+            isRandomised: true),
+        DebianBoot(
+            mode: "5-level", arguments: ["-cpu", "max", "-m", "256"], append: "mitigations=off", isRandomised: true),
+        DebianBoot(
+            mode: "4-level", arguments: ["-cpu", "max,-la57", "-m", "3G"], append: "nokaslr pti=on", isRandomised: false
+        ),
+        DebianBoot(
+            mode: "5-level", arguments: ["-cpu", "max", "-m", "3G"], append: "nokaslr pti=on", isRandomised: false),
+    ]
+}
+
 @Suite(.serialized, .enabled(if: Debian.isInstalled, "linux-image-amd64 and busybox-static are not installed"))
 struct DebianTests {
-    @Test(arguments: zip(["max,-la57", "max"], ["4-level", "5-level"]))
-    func againstQEMU(cpu: String, mode: String) throws {
+    @Test(arguments: DebianBoot.all) func againstQEMUAndItself(boot: DebianBoot) throws {
         let initramfs = NSTemporaryDirectory() + "vitrine-initramfs-\(UUID().uuidString)"
         try Debian.initramfs().write(to: URL(fileURLWithPath: initramfs))
         defer { try? FileManager.default.removeItem(atPath: initramfs) }
-        let machine = try QEMU([
-            "-machine", "q35", "-cpu", cpu, "-m", "256", "-kernel", try #require(Debian.kernel), "-initrd", initramfs,
-            "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
-        ])
+        let machine = try QEMU(
+            [
+                "-machine", "q35", "-kernel", try #require(Debian.kernel), "-initrd", initramfs, "-append",
+                "console=ttyS0 quiet panic=-1 \(boot.append)",
+            ] + boot.arguments)
         try machine.wait("userspace", for: 300) { machine.consoleText.contains("READY") }
         let target = try QEMUTarget(socket: machine.socket)
         #expect(try target.pause())
@@ -55,7 +99,9 @@ struct DebianTests {
             Issue.record("no paging")
             return
         }
-        #expect(format.name == mode)
+        #expect(format.name == boot.mode)
+        try compareNames(target, facts: DebianFacts(machine.consoleText), boot: boot)
+        guard boot.isRandomised else { return }
         let leaves = try compare(target, randomAddresses: 1000)
         #expect(leaves > 10_000)
         let path = machine.folder + "/core"

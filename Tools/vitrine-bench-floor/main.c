@@ -1,11 +1,13 @@
 // The floor the benchmarks compare with: the least C program that starts one of our images on /dev/kvm.
 //
 //   vitrine-bench-floor IMAGE MEBIBYTES
+//   vitrine-bench-floor sum|walk|leaves ...      see walk.c
 //
 // It makes the system calls any monitor with the same machine has to make (VM, in-kernel irqchip, two memory slots
 // over memfd, one vCPU with the host's CPUID) and serves two ports: what the guest writes to COM1 goes to stdout, a write
 // to 0x501 ends it. Everything else a guest may do is an error. It is C because it is the reference, not because it must be.
 #define _GNU_SOURCE
+#include "walk.h"
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +55,7 @@ static uint8_t *add_slot(int vm, unsigned number, uint64_t address, uint64_t siz
 }
 
 int main(int count, char **words) {
+    if (count > 3) return walk_main(count, words);
     if (count != 3) {
         fprintf(stderr, "usage: vitrine-bench-floor IMAGE MEBIBYTES\n");
         return 2;

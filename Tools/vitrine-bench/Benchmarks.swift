@@ -13,10 +13,14 @@ struct Benchmarks {
     private let portLoop: String
     private let runtime: String
     private let repetitions: Int
+    private let chosen: [String]
     private var rows: [Row] = []
 
     /// Finds the executables and images; guests of this run live in a folder of their own.
-    init(quick: Bool) {
+    ///
+    /// - Parameter chosen: which groups of figures are wanted; all if empty.
+    init(quick: Bool, chosen: [String]) {
+        self.chosen = chosen
         guard let folder = GuestImages.executableFolder() else { stop("cannot read /proc/self/exe") }
         vitrine = folder + "/vitrine"
         monitor = folder + "/vitrine-vmm"
@@ -35,15 +39,23 @@ struct Benchmarks {
 
     /// Measures everything.
     mutating func measure() {
-        start()
-        ports()
-        guest()
-        var layouts = LayoutFigures(vitrine: vitrine)
-        layouts.measure()
-        rows += layouts.rows
+        if wants("start") { start() }
+        if wants("ports") { ports() }
+        if wants("guest") { guest() }
+        if wants("walk") { rows += WalkFigures(floorProgram: floorProgram, rounds: repetitions / 5).measure() }
+        if wants("layouts") {
+            var layouts = LayoutFigures(vitrine: vitrine)
+            layouts.measure()
+            rows += layouts.rows
+        }
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }
+
+    /// The groups of figures, in the order they are measured.
+    static let groups = ["start", "ports", "guest", "walk", "layouts"]
+
+    private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
 
     /// Prints the table; false if a goal was missed.
     func report() -> Bool {

@@ -27,7 +27,11 @@ public struct AuditResult: Sendable, Equatable {
     /// What it expects.
     public let expected: String
     /// What was found.
-    public let finding: AuditFinding
+    public private(set) var finding: AuditFinding
+    /// How many places the finding is about, where it is about places.
+    public private(set) var count: UInt64 = 0
+    /// The first few of them.
+    public private(set) var examples: [AuditExample] = []
 
     /// A rule that was checked; what `check` throws is a fault.
     init(_ rule: String, expected: String, _ check: () throws -> AuditFinding) {
@@ -49,6 +53,23 @@ public struct AuditResult: Sendable, Equatable {
         return id.hasSuffix("-") ? String(id.dropLast()) : id
     }
 
+    /// A rule about places, which `check` gathers.
+    init(_ rule: String, expected: String, _ check: (inout AuditExamples) -> AuditFinding) {
+        self.rule = rule
+        self.expected = expected
+        var found = AuditExamples()
+        finding = check(&found)
+        count = found.count
+        examples = found.kept
+    }
+
+    /// The same outcome, which is no fault for a reason.
+    func excused(because reason: String) -> AuditResult {
+        var result = self
+        if case .wrong(let text) = finding { result.finding = .notApplicable("\(reason): \(text)") }
+        return result
+    }
+
     /// False if the rule found a fault.
     public var passed: Bool {
         if case .wrong = finding { return false }
@@ -60,13 +81,16 @@ public struct AuditResult: Sendable, Equatable {
 public struct AuditReport: Sendable {
     /// What the user called the guest.
     public let target: String
-    /// The layout whose rules these are.
-    public let layout: String
+    /// The layout whose rules these are, or nil if none is known.
+    public let layout: String?
+    /// Which rules were checked: `layout`, `generic` or `all`.
+    public let ruleSet: AuditRules
     /// Every rule, in the order checked.
     public let results: [AuditResult]
 
     /// A report.
-    public init(target: String, layout: String, results: [AuditResult]) {
+    public init(target: String, layout: String?, ruleSet: AuditRules = .layout, results: [AuditResult]) {
+        self.ruleSet = ruleSet
         self.target = target
         self.layout = layout
         self.results = results
@@ -84,7 +108,14 @@ public struct AuditReport: Sendable {
 
     /// The report for people.
     public var text: String {
-        var lines = ["\(target): audit of layout \(layout)"]
+        let name = layout.map { "layout \($0)" }
+        let about =
+            switch ruleSet {
+            case .layout: name ?? "no layout"
+            case .generic: "the rules for any system" + (name.map { ", \($0)" } ?? "")
+            case .all: (name ?? "no layout") + " and the rules for any system"
+            }
+        var lines = ["\(target): audit of \(about)"]
         for result in results {
             switch result.finding {
             case .right(let found): lines += wrapped("ok    \(result.rule): \(found)")
@@ -127,6 +158,7 @@ public struct AuditReport: Sendable {
             writer.member("schema", "vitrine.audit/1")
             writer.member("target", target)
             writer.member("layout", layout)
+            writer.member("ruleSet", ruleSet.rawValue)
             writer.member("passed", passed)
             writer.key("rules")
             writer.array { writer in
@@ -139,6 +171,11 @@ public struct AuditReport: Sendable {
                         writer.member("expected", result.expected)
                         writer.member("found", result.finding.text)
                         writer.member("detail", result.finding.text)
+                        if result.count > 0 {
+                            writer.member("count", result.count)
+                            writer.key("examples")
+                            writer.array { writer in for example in result.examples { example.write(into: &writer) } }
+                        }
                     }
                 }
             }

@@ -8,20 +8,27 @@ import Targets
 
 extension InspectionVerbs {
     static let audit = Verb(
-        name: "audit", summary: "checks the live tables against the layout's rules",
+        name: "audit", summary: "checks the live tables: the layout's rules, or those for any system",
         usage: "TARGET [options]",
         details: """
-            Checks the tables of the boot stages and of now, and lets the guest's kernel allocate, map and protect to see what
-            becomes of it; what that takes is given back. A rule that finds a fault ends with status 1.
+            The layout's rules check the tables of the boot stages and of now, and let the guest's kernel allocate, map and
+            protect to see what becomes of it; what that takes is given back.
+            The rules for any system (--rules generic) only look: what is writable is not executed, at whatever address;
+            user mode stays out of the kernel's half and of the tables; every entry leads to memory.
+            Not given, --rules is layout where the target's layout has rules, else generic. With all a rule for any system that
+            the layout breaks by design does not apply. A rule that finds a fault ends with status 1.
             """,
-        options: [
+        options: tableOptions + [
             OptionDescription("layout", "NAME", "the rules of this layout, if not of the guest's own"),
-            OptionDescription("vcpu", "N", "the tables that this vCPU uses, 0 if not given"),
+            OptionDescription("rules", "layout|generic|all", "the layout's rules, those for any system, or both"),
+            OptionDescription("consistent", nil, "pause the vCPUs while the rules for any system read the tables"),
         ],
         formats: [.text, .json],
         examples: [
             ("vitrine audit a", "every rule of the guest's layout"),
             ("vitrine audit a --layout osv --json", "the rules of osv, for a program"),
+            ("vitrine audit qmp:/run/vm.sock", "the rules for any system, on a machine of QEMU"),
+            ("vitrine audit core:vm.core --rules generic", "the same on a core"),
         ],
         run: { arguments, output in
             let form = try form(arguments)
@@ -29,19 +36,53 @@ extension InspectionVerbs {
             try arguments.end()
             let target = try Targets.open(name)
             let chosen = try layout(arguments, of: target)
-            guard let chosen, Audit.layouts.contains(chosen.name) else {
-                throw UsageError(
-                    "'\(name)' has no layout with rules; --layout names one: \(Audit.layouts.joined(separator: ", "))")
+            let hasRules = chosen.map { Audit.layouts.contains($0.name) } ?? false
+            let rules = try auditRules(arguments, hasRules: hasRules)
+            if rules != .generic {
+                guard hasRules else {
+                    throw UsageError(
+                        "'\(name)' has no layout with rules; --layout names one: "
+                            + Audit.layouts.joined(separator: ", ") + "; --rules generic needs none")
+                }
+                for option in ["root", "paging", "stage"] where arguments.value(option) != nil {
+                    throw UsageError("--\(option) goes with --rules generic only: a layout's rules are about one root")
+                }
             }
-            let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
+            var results: [AuditResult] = []
+            if rules != .generic {
+                let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
+                let subject = try subject(arguments, target: target)
+                results +=
+                    Audit.run(chosen?.name ?? "", TargetGuest(target, subject: subject, vcpu: vcpu))?.results ?? []
+            }
+            let pause = arguments.flag("consistent") && rules != .layout ? try Pause(target) : nil
             let subject = try subject(arguments, target: target)
-            guard let report = Audit.run(chosen.name, TargetGuest(target, subject: subject, vcpu: vcpu)) else {
-                throw UsageError("the layout \(chosen.name) has no rules")
+            if rules != .layout {
+                var types = PageAttributeTable.atReset
+                if target.vcpuCount > 0, let pat = try target.registers(vcpu: 0)["pat"] {
+                    types = PageAttributeTable(rawValue: pat)
+                }
+                results += Audit.generic(subject, types: types, excusing: rules == .all).results
             }
+            pause?.end()
+            try target.checkReads()
+            let report = AuditReport(
+                target: target.name, layout: subject.layout?.name, ruleSet: rules, results: results)
             switch form {
             case .text: try output.write(report.text)
             case .json: try output.write(bytes: report.json)
             }
             return report.passed ? .success : .fault
         })
+
+    /// Which rules --rules means.
+    private static func auditRules(_ arguments: Arguments, hasRules: Bool) throws -> AuditRules {
+        guard let text = arguments.value("rules") else { return hasRules ? .layout : .generic }
+        guard let rules = AuditRules(rawValue: text) else {
+            throw UsageError(
+                unknownName(text, among: AuditRules.allCases.map(\.rawValue), what: "--rules")
+                    + " (layout, generic or all)")
+        }
+        return rules
+    }
 }

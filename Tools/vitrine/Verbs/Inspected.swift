@@ -61,10 +61,18 @@ extension InspectionVerbs {
             }
             root = address
         }
+        // A layout that is known wins; else the tables may show a Linux kernel.
+        let linux =
+            layout == nil
+            ? LinuxKernel.find(
+                root: root, format: format, memory: target.memory, slots: target.slots,
+                // A monitor takes a millisecond for each.
+                tableLimit: target.memorySource == "monitor" ? 2048 : 1 << 18) : nil
         return Subject(
-            name: target.name, layout: layout, slots: target.slots, memory: .live(target.memory), format: format,
-            root: root, moment: target.isLive ? moment : "consistent",
-            source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0)
+            name: target.name, layout: layout ?? linux?.layout, slots: target.slots, memory: .live(target.memory),
+            format: format, root: root, moment: target.isLive ? moment : "consistent",
+            source: target.memorySource == "mapped" ? nil : target.memorySource, hasHostAddresses: target.pid != 0,
+            linux: linux)
     }
 
     /// Formats that --paging names.

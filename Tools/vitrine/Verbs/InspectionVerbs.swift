@@ -2,5 +2,5 @@
 
 /// The verbs that look into a guest, in the order of the help.
 enum InspectionVerbs {
-    static let all: [Verb] = [pages, saveTables, translate, aliases, ept, map, audit, layouts, doctor]
+    static let all: [Verb] = [pages, saveTables, search, translate, aliases, ept, map, audit, layouts, doctor]
 }

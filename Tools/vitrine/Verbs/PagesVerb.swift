@@ -23,6 +23,7 @@ extension InspectionVerbs {
             OptionDescription("filter", "EXPR", "only what meets a condition, as 'user and not wx'; see below"),
             OptionDescription("layout", "NAME", "region names of this layout, not of the guest's own"),
             OptionDescription("consistent", nil, "pause the vCPUs while the tables are read"),
+            OptionDescription("explain", nil, "say first where the names of regions come from"),
         ],
         formats: [.text, .json],
         examples: [
@@ -34,10 +35,12 @@ extension InspectionVerbs {
                 "pages that ring 3 may write and execute, and 2 MiB pages"
             ),
             ("vitrine pages a --consistent --json", "a consistent dump for a program"),
+            ("vitrine pages qmp:/run/vm.sock --explain", "a Linux guest of QEMU, and how its regions were found"),
         ],
         run: { arguments, output in
             var options = PagesOptions()
             options.form = try form(arguments)
+            options.explains = arguments.flag("explain")
             if let text = arguments.value("view") {
                 guard let view = PagesView(rawValue: text) else {
                     throw UsageError(

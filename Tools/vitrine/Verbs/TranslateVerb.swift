@@ -1,4 +1,4 @@
-// vitrine translate, vitrine aliases
+// vitrine translate
 
 import Addresses
 import Inspection
@@ -74,58 +74,5 @@ extension InspectionVerbs {
         } catch {
             throw TargetError(error, name: target.name)
         }
-    }
-
-    static let aliases = Verb(
-        name: "aliases", summary: "every VA that reaches the same physical page",
-        usage: "TARGET pa:PA|va:VA [options]",
-        details: """
-            pa:PA is a guest physical address, va:VA the physical address behind a virtual one; its page of 4 KiB is looked for.
-            pa:A-B is a range of physical addresses.
-            """,
-        options: tableOptions + [OptionDescription("layout", "NAME", "region names of this layout")],
-        formats: [.text, .json],
-        examples: [
-            ("vitrine aliases a pa:0x200000", "where the kernel's first page can be seen"),
-            ("vitrine aliases a va:0xffff900000200000", "the other names of that address"),
-        ],
-        run: { arguments, output in
-            let form = try form(arguments)
-            let name = try arguments.operand("TARGET")
-            let what = try arguments.operand("pa:PA or va:VA")
-            try arguments.end()
-            let target = try Targets.open(name)
-            let subject = try subject(arguments, target: target)
-            let report = aliasesReport(of: try physicalRange(what, subject: subject), subject: subject, form: form)
-            try output.write(bytes: report.text)
-            return report.count == 0 ? .fault : .success
-        })
-
-    /// `pa:PA`, `pa:A-B` or `va:VA`.
-    private static func physicalRange(_ text: String, subject: Subject) throws -> ClosedRange<GPA> {
-        if text.hasPrefix("va:") {
-            guard let address = GVA(parsing: text.dropFirst(3)) else { throw UsageError("'\(text)' is no address") }
-            let way = AddressWay(address, in: subject, pageMap: nil)
-            guard let gpa = way.mapping?.gpa else {
-                let problem = way.problem(format: subject.format) ?? "not mapped"
-                throw CommandError(way.status == "non-canonical" ? .usage : .fault, "\(address.hex): \(problem)")
-            }
-            let page = gpa.alignedDown(to: 4096)
-            return page...(page &+ 4095)
-        }
-        guard text.hasPrefix("pa:") else {
-            throw UsageError("'\(text)': pa:PA or va:VA is needed, as pa:0x200000")
-        }
-        let parts = text.dropFirst(3).split(separator: "-", omittingEmptySubsequences: false)
-        let addresses = parts.compactMap { GPA(parsing: $0) }
-        guard addresses.count == parts.count, parts.count == 1 || parts.count == 2, let first = addresses.first,
-            let last = addresses.last
-        else { throw UsageError("'\(text)': pa:PA or pa:A-B with hexadecimal addresses is needed") }
-        guard parts.count == 1 || first <= last else {
-            throw UsageError("'\(text)': the first address is above the last")
-        }
-        if parts.count == 2 { return first...last }
-        let page = first.alignedDown(to: 4096)
-        return page...(page &+ 4095)
     }
 }
