@@ -12,8 +12,8 @@ enum Stage {
 
 /// The kernel as a whole.
 enum Kernel {
-    /// The end of what is mapped 1:1 for Core, a multiple of 2 MiB.
-    nonisolated(unsafe) private(set) static var end: UInt64 = OSv.kernelLimit
+    /// The physical end of what is mapped for the image, a multiple of 2 MiB.
+    nonisolated(unsafe) private(set) static var end: UInt64 = 0
 
     /// Panic codes beyond the exceptions' vectors.
     enum PanicCode {
@@ -24,20 +24,27 @@ enum Kernel {
 
     /// From entry to the idle loop. `startInfo` is physical.
     static func start(_ startInfo: UInt64) -> Never {
-        Stage.report(0x41)  // A
+        let isRight = Plan.choose()
+        var map = MemoryMap()
+        let isRead = StartInfo.read(startInfo, into: &map)
+        Break.start()
+        Break.aroundStage("a") { Stage.report(0x41) }  // A
         SerialPort.console.start()
         SerialPort.monitor.start()
-        OSvLayout.buildTemporaryTables()
-        Stage.report(0x42)  // B
-        var map = MemoryMap()
-        guard StartInfo.read(startInfo, into: &map) else { fail(.noMemoryMap) }
+        Layouts.buildTemporaryTables()
+        PageTable.linearBase = Plan.current.linearBase
+        Break.sameRoot()
+        Break.aroundStage("b") { Stage.report(0x42) }  // B
+        Break.bootRoot()
+        guard isRead, isRight else { fail(isRead ? .wrongImage : .noMemoryMap) }
         do throws(MemoryError) {
             try startMemory(map)
-            Stage.report(0x43)  // C
+            Break.aroundStage("c") { Stage.report(0x43) }  // C
             try startProcessors()
         } catch {
             fail(error)
         }
+        Break.mapMore()
         greet(map)
         interrupts_on()
         Processor.startOthers()
@@ -50,7 +57,8 @@ enum Kernel {
     }
 
     private static func startMemory(_ map: borrowing MemoryMap) throws(MemoryError) {
-        end = (address_of_kernel_end() &+ PageTable.size2M &- 1) & ~(PageTable.size2M &- 1)
+        let last = address_of_kernel_end() &- Plan.current.imageOffset
+        end = (last &+ PageTable.size2M &- 1) & ~(PageTable.size2M &- 1)
         Arena.start(memory: map.total)
         guard map[map.count &- 1].end > Arena.end else { throw .outOfMemory }
         var index = 0
@@ -65,9 +73,7 @@ enum Kernel {
             PhysicalPages.reserve(module.address, module.address &+ module.size)
             index &+= 1
         }
-        let root = try OSvLayout.buildRuntimeTables(memory: map, kernelEnd: end)
-        write_cr3(root)
-        PageTable.root = root
+        Spaces.start(root: try Layouts.buildRuntimeTables(memory: map, kernelEnd: end))
         try PhysicalPages.start(top: map[map.count &- 1].end)
         let bits = cpuid_eax(0x8000_0000) >= 0x8000_0008 ? cpuid_eax(0x8000_0008) & 0xff : 36
         Protection.usesReservedBit = bits <= 51
@@ -83,7 +89,9 @@ enum Kernel {
 
     private static func greet(_ map: borrowing MemoryMap) {
         Console.print {
-            $0.text("vitrine: osv layout, ")
+            $0.text("vitrine: ")
+            $0.text(Plan.current.text)
+            $0.text(" layout, ")
             $0.decimal(map.total >> 20)
             $0.text(" MiB, ")
             $0.decimal(UInt64(Processor.count))

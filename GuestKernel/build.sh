@@ -1,13 +1,18 @@
-# The guest kernel: Embedded Swift, a little assembly, a few lines of C. Sourced by build-images.sh, which gives root,
-# output, target, swiftc, clang and ld; adds what it made to `built`.
+# The guest kernel: Embedded Swift, a little assembly, a few lines of C; compiled once, linked once a layout. Sourced by
+# build-images.sh, which gives root, output, target, swiftc, clang and ld; adds what it made to `built`.
 
-built="${built:-} vitrine-osv.elf"
-image=$output/vitrine-osv.elf
 objects=$output/objects/kernel
 mkdir -p "$objects"
-shared="$root/Hypervisor/Addresses/Address.swift $root/Hypervisor/Layouts/OSv.swift $root/Hypervisor/Layouts/Contract.swift"
+# Name, number (KernelPlan.Name), first physical address, limit, virtual less physical: the numbers of KernelPlan, which the
+# kernel compares with its own when it starts.
+layouts="osv,0,0x200000,0x1800000,0
+osc,1,0x200000,0x1800000,0xffffffffc0000000
+osc-initial,2,0x200000,0x1800000,0"
+shared=$root/Hypervisor/Addresses/Address.swift
+for name in Contract KernelPlan OSv OSC; do shared="$shared $root/Hypervisor/Layouts/$name.swift"; done
+stamp=$objects/compiled
 # shellcheck disable=SC2086
-if [ ! -f "$image" ] || [ -n "$(find "$root/GuestKernel" "$root/Images/include" $shared -newer "$image" | head -n 1)" ]; then
+if [ ! -f "$stamp" ] || [ -n "$(find "$root/GuestKernel" "$root/Images/include" $shared -newer "$stamp" | head -n 1)" ]; then
     # No SSE and no red zone: ring 0 is emulated on some hosts, and the kernel's own frames must survive a trap.
     plain="-mno-sse -mno-mmx -mno-red-zone -ffreestanding -fno-stack-protector -fPIC -I$root/GuestKernel/Arch/include"
     swift=
@@ -16,13 +21,21 @@ if [ ! -f "$image" ] || [ -n "$(find "$root/GuestKernel" "$root/Images/include" 
         -wmo -parse-as-library -O -g -module-name VitrineKernel -Xfrontend -function-sections \
         -Xfrontend -disable-stack-protector $swift -import-objc-header "$root/GuestKernel/Processes/include/programs.h" \
         $(find "$root/GuestKernel" -name '*.swift' | LC_ALL=C sort) $shared -c -o "$objects/kernel.o"
-    parts=$objects/kernel.o
     for source in $(find "$root/GuestKernel" -name '*.S' -o -name '*.c' | LC_ALL=C sort); do
-        object=$objects/$(basename "$source").o
-        "$clang" --target="$target" $plain -O2 -g -Wall -Werror -c "$source" -o "$object"
-        parts="$parts $object"
+        "$clang" --target="$target" $plain -O2 -g -Wall -Werror -c "$source" -o "$objects/$(basename "$source").o"
     done
-    "$ld" -static --gc-sections -z max-page-size=4096 -z noexecstack --build-id=none \
-        -T "$root/GuestKernel/Boot/kernel.ld" $parts -o "$image.new"
-    mv "$image.new" "$image"
+    touch "$stamp"
 fi
+for row in $layouts; do
+    IFS=, read -r name number base limit offset <<EOT
+$row
+EOT
+    image=$output/vitrine-$name.elf
+    built="${built:-} vitrine-$name.elf"
+    if [ ! "$image" -nt "$stamp" ]; then
+        "$ld" -static --gc-sections -z max-page-size=4096 -z noexecstack --build-id=none \
+            --defsym=vitrine_layout="$number" --defsym=vitrine_base="$base" --defsym=vitrine_limit="$limit" \
+            --defsym=vitrine_offset="$offset" -T "$root/GuestKernel/Boot/kernel.ld" "$objects"/*.o -o "$image.new"
+        mv "$image.new" "$image"
+    fi
+done

@@ -47,6 +47,7 @@ enum Processor {
         pointer.pointee.`self` = pointer
         pointer.pointee.number = UInt32(truncatingIfNeeded: number)
         pointer.pointee.apic = UInt32(truncatingIfNeeded: number)
+        pointer.pointee.root = Spaces.kernel.pointee.root
         guard let gdt = cpu_gdt(pointer), let words = cpu_tss(pointer) else { return pointer }
         let tss = UInt64(UInt(bitPattern: words))
         let doubleFault = base &+ 3 &* 4096 &- 16
@@ -76,9 +77,10 @@ enum Processor {
 
     /// Points RSP0, IST1 and IST2 at a thread's stacks.
     static func useStacks(_ pointer: Pointer, of thread: Thread.Pointer) {
-        setStack(pointer, index: 1, thread.pointee.kernel_stack)
-        setStack(pointer, index: 9, thread.pointee.interrupt_stack)
-        setStack(pointer, index: 9 + 2, thread.pointee.exception_stack)
+        let tss = UInt64(UInt(bitPattern: cpu_tss(pointer)))
+        write_word(tss &+ 4, thread.pointee.kernel_stack)
+        write_word(tss &+ 36, thread.pointee.interrupt_stack)
+        write_word(tss &+ 44, thread.pointee.exception_stack)
     }
 
     /// Loads the tables of the processor this runs on.
@@ -104,13 +106,13 @@ enum Processor {
     /// Starts every other processor and waits until each runs, or does not come.
     static func startOthers() {
         guard count > 1 else { return }
-        let trampoline = PageTable.linear(Contract.trampoline)
-        let from = address_of_trampoline_start()
-        copy_words(trampoline, from, (address_of_trampoline_end() &- from &+ 7) / 8)
+        let from = trampoline_start()
+        copy_words(
+            PageTable.linear(Contract.trampoline), PageTable.linear(from), (trampoline_end() &- from &+ 7) / 8)
         var number = 1
         while number < count {
             if let pointer = at(number), let idle = pointer.pointee.idle {
-                set_ap_boot(PageTable.root, idle.pointee.kernel_stack, pointer)
+                set_ap_boot(Spaces.kernel.pointee.root, idle.pointee.kernel_stack, pointer)
                 LocalAPIC.startProcessor(pointer.pointee.apic, page: UInt8(Contract.trampoline >> 12))
                 if waitUntilOnline(pointer) {
                     onlineCount &+= 1

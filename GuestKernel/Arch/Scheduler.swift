@@ -3,8 +3,10 @@
 /// The scheduler.
 enum Scheduler {
     nonisolated(unsafe) static var lock = SpinLock()
-    nonisolated(unsafe) private static var cursor = 0
+    nonisolated(unsafe) private static var cursor: Thread.Pointer?
     nonisolated(unsafe) private static var isRunning = false
+    /// How often a processor went from one thread to another.
+    nonisolated(unsafe) private(set) static var switches: UInt64 = 0
 
     // MARK: Threads
 
@@ -25,6 +27,13 @@ enum Scheduler {
     static func block() {
         Thread.current?.pointee.state = ThreadState.blocked.rawValue
         yield_processor()
+    }
+
+    /// Makes the other processors look for something else to run, and this one at its next trap.
+    static func kickAll() {
+        guard isRunning, let current = Processor.current else { return }
+        current.pointee.reschedule = 1
+        if Processor.onlineCount > 1 { LocalAPIC.sendToOthers(vector: Vector.reschedule) }
     }
 
     /// Makes a processor look for something to run.
@@ -93,6 +102,12 @@ enum Scheduler {
         old.pointee.frame = frame
         if old.pointee.ring3 != 0 { save_fpu(old.pointee.fpu) }
         if next.pointee.ring3 != 0 { restore_fpu(next.pointee.fpu) }
+        if next.pointee.ring3 != 0 && next.pointee.fs_base != pointer.pointee.fs_base {
+            pointer.pointee.fs_base = next.pointee.fs_base
+            write_msr(0xc000_0100, next.pointee.fs_base)
+        }
+        Spaces.enter(next, on: pointer)
+        switches &+= 1
         next.pointee.cpu = pointer
         pointer.pointee.current = next
         pointer.pointee.previous = old
@@ -100,27 +115,27 @@ enum Scheduler {
         return next.pointee.frame
     }
 
-    /// The next runnable thread of the highest priority after the last one chosen.
+    /// The next runnable thread of the highest priority after the last one chosen; all threads are a ring.
     private static func pick(_ pointer: Processor.Pointer, _ old: Thread.Pointer) -> Thread.Pointer {
         let number = Int32(bitPattern: pointer.pointee.number)
-        var best: Thread.Pointer?
-        var bestIndex = 0
-        var index = cursor
-        var left = Thread.count
-        while left > 0 {
-            left &-= 1
-            index &+= 1
-            if index >= Thread.count { index = 0 }
-            guard let candidate = Thread.at(index), candidate.pointee.state == ThreadState.runnable.rawValue,
+        let last = cursor ?? old
+        var candidate = last
+        var best = old
+        var bestPriority: UInt32 = 0
+        var isFound = false
+        repeat {
+            candidate = candidate.pointee.next.unsafelyUnwrapped
+            guard candidate.pointee.state == ThreadState.runnable.rawValue,
                 candidate == old || load_acquire(&candidate.pointee.on_cpu) == 0,
                 candidate.pointee.affinity < 0 || candidate.pointee.affinity == number
             else { continue }
-            if let chosen = best, chosen.pointee.priority >= candidate.pointee.priority { continue }
+            if isFound && bestPriority >= candidate.pointee.priority { continue }
+            isFound = true
             best = candidate
-            bestIndex = index
-        }
-        guard let best else { return pointer.pointee.idle ?? old }
-        cursor = bestIndex
+            bestPriority = candidate.pointee.priority
+        } while candidate != last
+        guard isFound else { return pointer.pointee.idle ?? old }
+        cursor = best
         return best
     }
 }

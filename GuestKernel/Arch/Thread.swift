@@ -6,6 +6,8 @@ enum ThreadState: UInt32 {
     case runnable = 1
     case blocked = 2
     case exited = 3
+    /// Could run, and is kept from it for a while.
+    case held = 4
 }
 
 /// The threads of the kernel and of programs.
@@ -38,6 +40,9 @@ enum Thread {
         pointer.pointee.affinity = affinity
         pointer.pointee.priority = priority
         pointer.pointee.ring3 = 0
+        pointer.pointee.space = nil
+        pointer.pointee.fs_base = 0
+        pointer.pointee.gs_base = 0
         pointer.pointee.name = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
         // As if called: RSP is 16-byte aligned less 8, and the return address ends the thread.
         let top = (stack == 0 ? pointer.pointee.kernel_stack : stack) &- 16
@@ -115,6 +120,12 @@ enum Thread {
         guard count < capacity else {
             try Malloc.free(base)
             throw .tooManyThreads
+        }
+        // Into the ring after the first; alone it is one.
+        pointer.pointee.next = pointer
+        if count > 0, let first = list[0] {
+            pointer.pointee.next = first.pointee.next
+            first.pointee.next = pointer
         }
         list[count] = pointer
         count &+= 1

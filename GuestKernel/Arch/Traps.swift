@@ -93,8 +93,7 @@ enum Exceptions {
         if !isUser && recover(frame) { return }
         if let thread = Thread.current, thread.pointee.program >= 0, Processor.current?.pointee.locks == 0 {
             TrapReport.print(frame, address: address, title: "program fault", program: thread.pointee.program)
-            Programs.faulted(frame, program: thread.pointee.program)
-            Thread.exit()
+            Programs.faulted()
         }
         TrapReport.print(frame, address: address, title: "kernel fault", program: -1)
         Kernel.halt(code: UInt32(truncatingIfNeeded: vector))
@@ -149,6 +148,10 @@ enum Probe {
 
 /// The syscall instruction.
 enum SystemCall {
-    /// LSTAR: the entry's alias in the main area, which ring 3 cannot fetch from where ring 0 is emulated.
-    static var entry: UInt64 { PageTable.linear(address_of_syscall_entry()) }
+    /// LSTAR: the entry in the upper half (a low kernel's alias there), which ring 3 cannot fetch from where ring 0 is
+    /// emulated.
+    static var entry: UInt64 {
+        let address = address_of_syscall_entry()
+        return Int64(bitPattern: address) < 0 ? address : PageTable.linear(address)
+    }
 }

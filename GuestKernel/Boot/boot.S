@@ -1,7 +1,11 @@
 /* Entry, the boot page tables and the AP trampoline.
  *
  * Defines entry64 (direct entry: 64-bit mode, paging on), entry32 (PVH: 32-bit mode, paging off), the boot tables of
- * stage A (only PML4[0]: PA 0-1 GiB as 512 leaves of 2 MiB) and the code that is copied to PA 0x5000 for the APs.
+ * stage A (PML4[0]: PA 0-1 GiB as 512 leaves of 2 MiB; the same GiB once more where the kernel is linked, if that is not
+ * VA = PA) and the code that is copied to PA 0x5000 for the APs.
+ *
+ * Sections .boot.* are linked at their physical addresses, everything else at physical + vitrine_offset (kernel.ld): from
+ * here the kernel proper is reached by 64-bit addresses only.
  */
 #include "kernel.h"
 
@@ -17,7 +21,7 @@
     .asciz "Xen"
     .quad entry32
 
-    .section .data.boottables, "aw"
+    .section .boot.data, "aw"
     .p2align 12
     .global boot_pml4
 boot_pml4:
@@ -26,6 +30,8 @@ boot_pml4:
 boot_pdpt:
     .quad boot_pd + 0x67
     .fill 511, 8, 0
+boot_pdpt_high:
+    .fill 512, 8, 0
     .global boot_pd
 boot_pd:
     .set address, 0
@@ -44,19 +50,41 @@ boot_gdt:
 boot_gdt_pointer:
     .word . - boot_gdt - 1
     .long boot_gdt
+    .p2align 3
 
     .section .bss.bootstack, "aw", @nobits
     .p2align 12
     .fill BOOT_STACK_SIZE
 boot_stack_top:
 
-    .section .text.boot, "ax"
+    .section .boot.text, "ax"
     .code64
     .global entry64
 entry64:
-    lea boot_stack_top(%rip), %rsp
+    mov linked_offset(%rip), %rax
+    test %rax, %rax
+    jz 2f
+    /* PML4[i] -> PDPT[j] -> boot_pd, i and j from where the kernel is linked; boot_pdpt itself where i or j is 0. */
+    mov %rax, %rcx
+    shr $39, %rcx
+    and $511, %ecx
+    shr $30, %rax
+    and $511, %eax
+    lea boot_pdpt(%rip), %rdx
+    test %ecx, %ecx
+    jz 1f
+    test %eax, %eax
+    jz 1f
+    lea boot_pdpt_high(%rip), %rdx
+1:  lea boot_pd + 0x67(%rip), %rsi
+    mov %rsi, (%rdx, %rax, 8)
+    add $0x67, %rdx
+    lea boot_pml4(%rip), %rsi
+    mov %rdx, (%rsi, %rcx, 8)
+2:  movabs $boot_stack_top, %rsp
     xor %ebp, %ebp
-    call kernel_main
+    movabs $kernel_main, %rax
+    call *%rax
 1:  hlt
     jmp 1b
 
@@ -115,6 +143,12 @@ ap_entry64:
     mov %eax, %ds
     mov %eax, %es
     mov %eax, %ss
+    movabs $ap_entry_linked, %rax
+    jmp *%rax
+
+    /* Where the kernel is linked: its own tables need not have the low alias. */
+    .text
+ap_entry_linked:
     mov ap_boot_cr3(%rip), %rax
     mov %rax, %cr3
     mov ap_boot_stack(%rip), %rsp
@@ -123,5 +157,13 @@ ap_entry64:
     call ap_main
 1:  hlt
     jmp 1b
+
+    /* What the kernel proper wants to know of the sections that are linked elsewhere. */
+    .section .rodata.boot, "a"
+    .p2align 3
+    .global boot_pml4_word, trampoline_start_word, trampoline_end_word
+boot_pml4_word: .quad boot_pml4
+trampoline_start_word: .quad trampoline_start
+trampoline_end_word: .quad trampoline_end
 
     .section .note.GNU-stack, "", @progbits

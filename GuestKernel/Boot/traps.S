@@ -57,6 +57,17 @@ resume_frame:
     jz 1f
     movq $0, %gs:CPU_PREVIOUS
     movl $0, THREAD_ON_CPU(%rcx)
+    /* Ring 3 has a GS base of its own where its layout gives it one. */
+1:  testb $3, 136 + 8(%rsp)
+    jz 1f
+    mov %gs:CPU_CURRENT, %rdx
+    mov THREAD_GS_BASE(%rdx), %rax
+    test %rax, %rax
+    jz 1f
+    mov %rax, %rdx
+    shr $32, %rdx
+    mov $0xc0000101, %ecx
+    wrmsr
 1:  pop %r15
     pop %r14
     pop %r13

@@ -15,8 +15,8 @@ enum Arena {
 
     /// Where the arena lies, from the amount of RAM.
     static func start(memory: UInt64) {
-        start = OSv.arenaBase
-        end = OSv.arenaBase &+ OSv.arenaSize(memory: memory)
+        start = Plan.current.arenaBase
+        end = start &+ Plan.current.arenaSize(memory: memory)
         fresh = start
     }
 
@@ -42,6 +42,8 @@ enum Arena {
     /// Takes back a table all of whose entries are zero.
     static func giveBack(_ table: UInt64) {
         guard contains(table) else { return }
+        // A root's entries are not counted down one by one.
+        if PhysicalPages.isReady { PhysicalPages.info(table).pointee.count = 0 }
         PageTable.write(PageTable.linear(table), returned)
         returned = table
         used &-= 1

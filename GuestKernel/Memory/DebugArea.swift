@@ -18,22 +18,26 @@ enum DebugArea {
     /// First word of a header.
     private static var magic: UInt64 { 0x6465_6275_675f_626c }
     /// The first address that was never used.
-    nonisolated(unsafe) private static var next = OSv.Area.debug.base
+    nonisolated(unsafe) private static var next: UInt64 = 0
 
     /// A block with at least `size` bytes of data, zeroed.
     static func allocate(_ size: UInt64) throws(MemoryError) -> Block {
         let bytes = (size &+ 4095) & ~4095
         guard size > 0, bytes &>> 12 < PhysicalPages.freePages else { throw size > 0 ? .outOfMemory : .badSize }
+        if next == 0 { next = OSv.Area.debug.address }
         let block = Block(header: next, data: next &+ 8192, size: bytes)
+        let kernel = Spaces.kernel
+        let bits = Plan.current.kernelLeaf4K
         do throws(MemoryError) {
-            try AddressSpace.mapFrame(block.header, bits: OSv.leafBits4K)
+            try kernel.pointee.mapFrame(block.header, bits: bits)
+            if Break.at("debug-block") { try kernel.pointee.mapFrame(block.guard1, bits: bits) }
             var address = block.data
             while address < block.guard2 {
-                try AddressSpace.mapFrame(address, bits: OSv.leafBits4K)
+                try kernel.pointee.mapFrame(address, bits: bits)
                 address &+= 4096
             }
         } catch {
-            AddressSpace.removeLeaves(block.header, block.guard2)
+            kernel.pointee.removeLeaves(block.header, block.guard2)
             next = block.guard2 &+ 4096
             throw error
         }
@@ -46,14 +50,16 @@ enum DebugArea {
 
     /// Unmaps the block whose data begins at `address`.
     static func free(_ address: UInt64) throws(MemoryError) {
-        guard address & 4095 == 0, address >= OSv.Area.debug.base &+ 8192, address < next else { throw .notAllocated }
+        guard address & 4095 == 0, address >= OSv.Area.debug.address &+ 8192, address < next else {
+            throw .notAllocated
+        }
         let header = address &- 8192
-        let walk = PageTable.walk(PageTable.root, header)
+        let walk = PageTable.walk(Spaces.kernel.pointee.root, header)
         guard walk.physical(of: header) != nil, read_word(header) == magic else { throw .notAllocated }
         let size = read_word(header &+ 8)
         guard size <= next &- address else { throw .notAllocated }
         write_word(header, 0)
-        AddressSpace.removeLeaves(header, address &+ size)
+        Spaces.kernel.pointee.removeLeaves(header, address &+ size)
         Malloc.account(.debug, -Int64(bitPattern: size))
     }
 }

@@ -13,6 +13,18 @@ enum Memory {
     }
 }
 
+extension OSv.Area {
+    /// Where this layout has the area; layouts without debug have 0 there.
+    @inline(__always) var address: UInt64 {
+        switch self {
+        case .main: return Plan.current.mainBase
+        case .page: return Plan.current.pageBase
+        case .mempool: return Plan.current.mempoolBase
+        case .debug: return Plan.current.debugBase
+        }
+    }
+}
+
 /// Blocks of the three linear areas.
 enum Malloc {
     /// Objects of 16, 32 ... 1024 bytes.
@@ -32,7 +44,8 @@ enum Malloc {
 
     /// The area for a size.
     static func area(for size: UInt64) -> OSv.Area {
-        size <= OSv.mempoolLimit ? .mempool : size <= OSv.pageLimit ? .page : .main
+        if Break.isAny, let wrong = Break.area(for: size) { return wrong }
+        return size <= OSv.mempoolLimit ? .mempool : size <= OSv.pageLimit ? .page : .main
     }
 
     /// A block of at least `size` bytes: its virtual address. Contents undefined.
@@ -49,7 +62,7 @@ enum Malloc {
                 let page = try PhysicalPages.take(pages: 1).address
                 PhysicalPages.info(page).pointee.kind = PageKind.page.rawValue
                 account(.page, 4096)
-                return area.base &+ page
+                return area.address &+ page
             case .main:
                 let pages = (size &+ 4095) &>> 12
                 let block = try PhysicalPages.take(pages: pages).address
@@ -57,7 +70,7 @@ enum Malloc {
                 info.pointee.kind = PageKind.main.rawValue
                 info.pointee.count = UInt32(truncatingIfNeeded: pages)
                 account(.main, Int64(bitPattern: pages &<< 12))
-                return area.base &+ block
+                return area.address &+ block
             case .debug:
                 return try DebugArea.allocate(size).data
             }
@@ -74,7 +87,7 @@ enum Malloc {
             throw .notAllocated
         }
         if area == .debug { return try DebugArea.free(address) }
-        let physical = address &- area.base
+        let physical = address &- area.address
         guard PhysicalPages.isManaged(physical) else { throw .notAllocated }
         let info = PhysicalPages.info(physical)
         switch (area, PageKind(rawValue: info.pointee.kind)) {
@@ -110,7 +123,7 @@ enum Malloc {
         }
         let page = UInt64(partial[sizeClass]) &<< 12
         let info = PhysicalPages.info(page)
-        let base = OSv.Area.mempool.base &+ page
+        let base = OSv.Area.mempool.address &+ page
         let number: UInt64
         if info.pointee.firstFree != 0 {
             number = UInt64(info.pointee.firstFree) &- 1
@@ -134,7 +147,7 @@ enum Malloc {
         let number = (physical & 4095) &>> (4 &+ UInt64(sizeClass))
         guard physical & (objectSize &- 1) == 0, number < UInt64(info.pointee.carved) else { throw .notAllocated }
         // Freed already? Then its number is on the page's list.
-        let base = OSv.Area.mempool.base &+ page
+        let base = OSv.Area.mempool.address &+ page
         var next = UInt64(info.pointee.firstFree)
         var steps = 0
         while next != 0 && steps <= 256 {

@@ -13,7 +13,9 @@ enum MemoryError: Error {
     case notAllocated
     case tooManyVMAs
     case noMemoryMap
+    case wrongImage
     case tooManyThreads
+    case tooManySpaces
 
     /// The error in words, without numbers.
     var text: StaticString {
@@ -29,7 +31,9 @@ enum MemoryError: Error {
         case .notAllocated: return "not the address of an allocated block"
         case .tooManyVMAs: return "VMA list full"
         case .noMemoryMap: return "no RAM in the start info's memory map"
+        case .wrongImage: return "the image is linked for another layout, or at another address, than its numbers say"
         case .tooManyThreads: return "thread table full"
+        case .tooManySpaces: return "process table full"
         }
     }
 }

@@ -15,11 +15,11 @@ enum PageTable {
     static var size2M: UInt64 { 1 << 21 }
     static var size1G: UInt64 { 1 << 30 }
 
-    /// The root in use, physical.
-    nonisolated(unsafe) static var root: UInt64 = 0
+    /// Where physical memory is reached: 1:1 in stage A, the layout's window from stage B on.
+    nonisolated(unsafe) static var linearBase: UInt64 = 0
 
-    /// Where physical memory is reached.
-    @inline(__always) static func linear(_ physical: UInt64) -> UInt64 { OSvLayout.linearBase &+ physical }
+    /// The address of a physical one.
+    @inline(__always) static func linear(_ physical: UInt64) -> UInt64 { linearBase &+ physical }
 
     /// Index of an address in its table of a level (4: PML4 ... 1: page table).
     @inline(__always) static func index(_ address: UInt64, level: UInt64) -> UInt64 {
@@ -67,7 +67,9 @@ enum PageTable {
     }
 
     /// Where the entry of an address at a level lies; tables above it are made, a 2 MiB leaf above it is split.
-    static func entry(_ root: UInt64, _ address: UInt64, level: UInt64, create: Bool) throws(MemoryError) -> UInt64 {
+    static func entry(_ root: UInt64, _ address: UInt64, level: UInt64, splits: Bool = true) throws(MemoryError)
+        -> UInt64
+    {
         var table = root
         var current: UInt64 = 4
         while current > level {
@@ -75,10 +77,11 @@ enum PageTable {
             let value = read(slot)
             if value & present == 0 {
                 let fresh = try Arena.takeTable()
-                write(slot, fresh | OSv.tableBits)
+                write(slot, fresh | Plan.current.tableBits)
                 Arena.count(table, 1)
+                if current == 4 { Spaces.propagate(address) }
                 table = fresh
-            } else if current == 2 && value & pageSize != 0 {
+            } else if current == 2 && value & pageSize != 0 && splits {
                 table = try splitLeaf(slot, value)
             } else {
                 table = value & addressMask
@@ -100,27 +103,29 @@ enum PageTable {
             entry &+= 8
         }
         Arena.count(table, 512)
-        write(slot, table | OSv.tableBits)
+        write(slot, table | Plan.current.tableBits)
         return table
     }
 
-    /// Maps a physical range at area base + PA: 2 MiB leaves, 4 KiB ones where an end is not a multiple of 2 MiB.
-    static func mapLinear(_ root: UInt64, _ area: OSv.Area, from start: UInt64, to end: UInt64) throws(MemoryError) {
+    /// Maps a physical range at base + PA: 2 MiB leaves, 4 KiB ones where an end is not a multiple of 2 MiB.
+    static func mapLinear(_ root: UInt64, base: UInt64, from start: UInt64, to end: UInt64) throws(MemoryError) {
+        let bits4K = Plan.current.kernelLeaf4K
+        let bits2M = Plan.current.kernelLeaf2M
         var physical = start
         while physical < end {
-            let address = area.base &+ physical
+            let address = base &+ physical
             if physical & (size2M &- 1) == 0 && end &- physical >= size2M {
                 // The rest of this table in one go.
                 let next = (physical & ~(size1G &- 1)) &+ size1G
                 let last = next < end ? next : end & ~(size2M &- 1)
-                var slot = try entry(root, address, level: 2, create: true)
+                var slot = try entry(root, address, level: 2)
                 while physical != last {
-                    write(slot, physical | OSv.leafBits2M)
+                    write(slot, physical | bits2M)
                     physical &+= size2M
                     slot &+= 8
                 }
             } else {
-                write(try entry(root, address, level: 1, create: true), physical | OSv.leafBits4K)
+                write(try entry(root, address, level: 1), physical | bits4K)
                 physical &+= size4K
             }
         }
@@ -129,7 +134,7 @@ enum PageTable {
     /// Gives a second area the same leaves as a first one, in tables of its own.
     static func copyArea(_ root: UInt64, from: UInt64, to: UInt64) throws(MemoryError) {
         let source = read(linear(root) &+ 8 &* index(from, level: 4)) & addressMask
-        write(linear(root) &+ 8 &* index(to, level: 4), try copyTable(source, level: 3) | OSv.tableBits)
+        write(linear(root) &+ 8 &* index(to, level: 4), try copyTable(source, level: 3) | Plan.current.tableBits)
     }
 
     private static func copyTable(_ source: UInt64, level: UInt64) throws(MemoryError) -> UInt64 {
@@ -142,7 +147,7 @@ enum PageTable {
         while slot != end {
             let value = read(slot)
             if value & (present | pageSize) == present {
-                write(slot, try copyTable(value & addressMask, level: level &- 1) | OSv.tableBits)
+                write(slot, try copyTable(value & addressMask, level: level &- 1) | Plan.current.tableBits)
             }
             slot &+= 8
         }

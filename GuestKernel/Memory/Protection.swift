@@ -13,6 +13,7 @@ struct Protection: OptionSet {
 
     /// Bits of a 4 KiB leaf.
     var leafBits: UInt64 {
+        if isEmpty && Break.at("prot-none") { return OSv.leafBits4K | OSv.protNoneBit | PageTable.noExecute }
         if isEmpty {
             return Protection.usesReservedBit
                 ? (OSv.leafBits4K & ~PageTable.writable) | OSv.protNoneBit | PageTable.noExecute
@@ -22,6 +23,11 @@ struct Protection: OptionSet {
         if !contains(.write) { bits &= ~PageTable.writable }
         if !contains(.execute) { bits |= PageTable.noExecute }
         return bits
+    }
+
+    /// The protection of a leaf whose frame is shared: a write is to fault and to split it.
+    var sharedLeafBits: UInt64 {
+        contains(.write) ? (leafBits & ~PageTable.writable) | OSv.copyOnWriteBit : leafBits
     }
 
     /// The letters of the monitor's answers.

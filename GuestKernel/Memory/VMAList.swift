@@ -4,6 +4,18 @@
 enum VMAKind: UInt8 {
     case anonymous
     case program
+    /// A stack: copied at once by fork.
+    case stack
+    case heap
+
+    var text: StaticString {
+        switch self {
+        case .anonymous: return "anonymous"
+        case .program: return "program"
+        case .stack: return "stack"
+        case .heap: return "heap"
+        }
+    }
 }
 
 /// A range of virtual addresses with one protection.
@@ -16,19 +28,19 @@ struct VMA {
     var program: Int32
 }
 
-/// The list. The caller holds `Memory.lock`.
-enum VMAList {
-    nonisolated(unsafe) private static var storage: UnsafeMutablePointer<VMA>?
-    nonisolated(unsafe) private(set) static var count = 0
-    nonisolated(unsafe) private static var capacity = 0
+/// The list of one address space. The caller holds `Memory.lock`.
+struct VMAList {
+    private var storage: UnsafeMutablePointer<VMA>?
+    private(set) var count = 0
+    private var capacity = 0
 
-    static subscript(index: Int) -> VMA {
+    subscript(index: Int) -> VMA {
         get { storage.unsafelyUnwrapped[index] }
-        set { storage.unsafelyUnwrapped[index] = newValue }
+        nonmutating set { storage.unsafelyUnwrapped[index] = newValue }
     }
 
     /// Index of the first VMA that ends above `address`.
-    static func firstIndex(above address: UInt64) -> Int {
+    func firstIndex(above address: UInt64) -> Int {
         var low = 0
         var high = count
         while low < high {
@@ -39,13 +51,13 @@ enum VMAList {
     }
 
     /// The VMA that holds `address`.
-    static func find(_ address: UInt64) -> VMA? {
+    func find(_ address: UInt64) -> VMA? {
         let index = firstIndex(above: address)
         return index < count && self[index].start <= address ? self[index] : nil
     }
 
     /// Makes sure that `more` insertions succeed.
-    static func reserve(_ more: Int) throws(MemoryError) {
+    mutating func reserve(_ more: Int) throws(MemoryError) {
         guard count &+ more > capacity else { return }
         let pages = capacity == 0 ? 1 : UInt64(capacity &* 2 &* MemoryLayout<VMA>.stride &+ 4095) &>> 12
         let block = try PhysicalPages.take(pages: pages).address
@@ -55,19 +67,32 @@ enum VMAList {
         let bigger = UnsafeMutablePointer<VMA>(bitPattern: UInt(PageTable.linear(block)))
         if let storage, let bigger {
             bigger.update(from: storage, count: count)
-            let old = UInt64(UInt(bitPattern: storage)) &- PageTable.linear(0)
-            let oldInfo = PhysicalPages.info(old)
-            let oldPages = UInt64(oldInfo.pointee.count)
-            oldInfo.pointee.kind = PageKind.reserved.rawValue
-            oldInfo.pointee.count = 0
-            PhysicalPages.giveBack(old, pages: oldPages)
+            releaseStorage()
         }
         storage = bigger
         capacity = Int(pages &<< 12) / MemoryLayout<VMA>.stride
     }
 
+    /// Gives the list's own memory back; nothing is in it afterwards.
+    mutating func empty() {
+        releaseStorage()
+        storage = nil
+        count = 0
+        capacity = 0
+    }
+
+    private func releaseStorage() {
+        guard let storage else { return }
+        let block = UInt64(UInt(bitPattern: storage)) &- PageTable.linear(0)
+        let info = PhysicalPages.info(block)
+        let pages = UInt64(info.pointee.count)
+        info.pointee.kind = PageKind.reserved.rawValue
+        info.pointee.count = 0
+        PhysicalPages.giveBack(block, pages: pages)
+    }
+
     /// Inserts at an index; there is room (`reserve`).
-    static func insert(_ vma: VMA, at index: Int) {
+    mutating func insert(_ vma: VMA, at index: Int) {
         var at = count
         while at > index {
             self[at] = self[at &- 1]
@@ -78,7 +103,7 @@ enum VMAList {
     }
 
     /// Removes the VMA at an index.
-    static func remove(at index: Int) {
+    mutating func remove(at index: Int) {
         var at = index
         while at &+ 1 < count {
             self[at] = self[at &+ 1]
@@ -88,7 +113,7 @@ enum VMAList {
     }
 
     /// Cuts the VMA that holds `address` in its middle in two there. Room for one is reserved.
-    static func split(at address: UInt64) {
+    mutating func split(at address: UInt64) {
         let index = firstIndex(above: address)
         guard index < count, self[index].start < address else { return }
         var upper = self[index]
@@ -98,10 +123,10 @@ enum VMAList {
     }
 
     /// The first free range of `size` bytes from `from` on, aligned.
-    static func search(from: UInt64, size: UInt64, alignment: UInt64) -> UInt64? {
+    func search(from: UInt64, below end: UInt64, size: UInt64, alignment: UInt64) -> UInt64? {
         var candidate = (from &+ alignment &- 1) & ~(alignment &- 1)
         var index = firstIndex(above: candidate)
-        while candidate &+ size <= OSv.vmaEnd {
+        while candidate &+ size <= end {
             if index == count || candidate &+ size <= self[index].start { return candidate }
             candidate = (self[index].end &+ alignment &- 1) & ~(alignment &- 1)
             index &+= 1

@@ -26,6 +26,14 @@ enum MonitorCommands {
             Programs.list(&out)
             return nil
         }
+        if line.matches(name, "ps") {
+            Programs.processes(&out)
+            return nil
+        }
+        if line.matches(name, "in") { return MonitorProcesses.inside(&line, &out) }
+        if line.matches(name, "fork") { return MonitorProcesses.fork(&line, &out) }
+        if line.matches(name, "kill") { return MonitorProcesses.kill(&line, &out) }
+        if line.matches(name, "work") { return Workloads.run(&line, &out) }
         if line.matches(name, "cpus") { return cpus(&out) }
         if line.matches(name, "stats") { return stats(&out) }
         if line.matches(name, "panic") { panic() }
@@ -56,6 +64,11 @@ enum MonitorCommands {
         out.text("command=vmas usage=vmas\n")
         out.text("command=load usage=load MODULE [NAMESPACE]\n")
         out.text("command=programs usage=programs\n")
+        out.text("command=ps usage=ps\n")
+        out.text("command=in usage=in PROGRAM COMMAND...\n")
+        out.text("command=fork usage=fork PROGRAM\n")
+        out.text("command=kill usage=kill PROGRAM [STATUS]\n")
+        out.text("command=work usage=work heap|map|fork SEED ROUNDS [PROGRAM]\n")
         out.text("command=cpus usage=cpus\n")
         out.text("command=stats usage=stats\n")
         out.text("command=panic usage=panic\n")
@@ -78,7 +91,7 @@ enum MonitorCommands {
         out.text("area=")
         out.text(name(area))
         out.text(" base=")
-        out.hex(area.base)
+        out.hex(area.address)
         out.text(" allocated=")
         out.decimal(Malloc.allocated(in: area))
         out.newline()
@@ -116,7 +129,7 @@ enum MonitorCommands {
             out.text("va=")
             out.hex(block)
             out.text(" pa=")
-            out.hex(AddressSpace.physical(of: block) ?? UInt64.max)
+            out.hex(Spaces.kernel.pointee.physical(of: block) ?? UInt64.max)
             out.text(" area=")
             out.text(name(area))
             out.text(" size=")
@@ -134,6 +147,7 @@ enum MonitorCommands {
         }
         do throws(MemoryError) {
             try Malloc.free(address)
+            Break.afterCommand(freed: address)
             return nil
         } catch {
             return refuse(error, &out)
@@ -149,7 +163,7 @@ enum MonitorCommands {
             out.text("va=")
             out.hex(block.data)
             out.text(" pa=")
-            out.hex(AddressSpace.physical(of: block.data) ?? UInt64.max)
+            out.hex(Spaces.kernel.pointee.physical(of: block.data) ?? UInt64.max)
             out.text(" header=")
             out.hex(block.header)
             out.text(" guard1=")
@@ -185,7 +199,7 @@ enum MonitorCommands {
         }
         guard line.word() == nil else { return "too many words" }
         do throws(MemoryError) {
-            let start = try AddressSpace.map(at: address, size: size, protection: protection)
+            let start = try AddressSpace.current.pointee.map(at: address, size: size, protection: protection)
             out.text("va=")
             out.hex(start)
             out.text(" size=")
@@ -208,7 +222,13 @@ enum MonitorCommands {
         }
         guard line.word() == nil else { return "too many words" }
         do throws(Probe.Fault) {
-            if let written { try Probe.write(address, written) }
+            let isLinear = address >= OSv.areasBase
+            if isLinear && address &- Plan.current.mainBase &- Contract.holeEnd < 1 &<< 40
+                && Break.at("ram-above-the-hole")
+            {
+                return "broken as asked"
+            }
+            if let written { try Probe.write(isLinear && Break.at("double-mapping") ? address &+ 8 : address, written) }
             let value = try Probe.read(address)
             out.text("va=")
             out.hex(address)
@@ -240,7 +260,7 @@ enum MonitorCommands {
             line.word() == nil
         else { return "usage: protect VA SIZE PERM" }
         do throws(MemoryError) {
-            try AddressSpace.protect(address, size: size, protection: protection)
+            try AddressSpace.current.pointee.protect(address, size: size, protection: protection)
             return nil
         } catch {
             return refuse(error, &out)
@@ -252,7 +272,7 @@ enum MonitorCommands {
             let size = line.number(second), line.word() == nil
         else { return "usage: unmap VA SIZE" }
         do throws(MemoryError) {
-            try AddressSpace.unmap(address, size: size)
+            try AddressSpace.current.pointee.unmap(address, size: size)
             return nil
         } catch {
             return refuse(error, &out)
@@ -261,14 +281,18 @@ enum MonitorCommands {
 
     private static func vmas(_ out: inout TextWriter) -> StaticString? {
         var index = 0
-        while let vma = AddressSpace.vma(number: index) {
+        while let vma = AddressSpace.current.pointee.vma(number: index) {
             out.text("vma=")
             out.hex(vma.start)
             out.text("-")
             out.hex(vma.end)
             out.text(" perm=")
             vma.protection.write(to: &out)
-            out.text(vma.kind == .program ? " kind=program\n" : " kind=anonymous\n")
+            out.text(" kind=")
+            out.text(vma.kind.text)
+            out.text(" owner=")
+            out.decimal(signed: Int64(vma.program))
+            out.newline()
             index &+= 1
         }
         return nil
@@ -317,6 +341,14 @@ enum MonitorCommands {
         out.decimal(Timer.ticks)
         out.text(" shootdowns=")
         out.decimal(Shootdown.count)
+        out.text(" switches=")
+        out.decimal(Scheduler.switches)
+        out.text(" root-loads=")
+        out.decimal(Spaces.rootLoads)
+        out.text(" root-changes=")
+        out.decimal(Spaces.rootChanges)
+        out.text(" root=")
+        out.hex(Spaces.kernel.pointee.root)
         out.newline()
         return nil
     }

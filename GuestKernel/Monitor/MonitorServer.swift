@@ -41,6 +41,7 @@ enum MonitorServer {
     /// Starts it, above all programs, on the first processor: its interrupts arrive there.
     static func start() throws(MemoryError) {
         let thread = try Thread.make(name: "monitor", entry: address_of_monitor_thread(), affinity: 0, priority: 2)
+        thread.pointee.space = UnsafeMutableRawPointer(Spaces.kernel)
         MonitorInput.server = thread
         Scheduler.start(thread)
     }
@@ -53,6 +54,7 @@ enum MonitorServer {
             guard let byte = MonitorInput.next() else { Kernel.powerOff() }
             if byte == 0x0a {
                 var out = TextWriter(.monitor)
+                Break.beforeCommand()
                 let error = line.isTooLong ? "line longer than 255 bytes" : MonitorCommands.run(&line, &out)
                 if let error {
                     // An empty text: the command has written its error line, with numbers in it.

@@ -32,6 +32,9 @@ enum ProgramError: Error {
     case namespaceTaken(UInt64)
     case noNamespaceLeft
     case addressTaken(UInt64)
+    case noOwnSpace
+    case tooManyPrograms
+    case notRunning(UInt64)
     #if hasFeature(Embedded)
         /// What the address space answered: the kernel's alone.
         case memory(MemoryError)
@@ -75,6 +78,9 @@ enum ProgramError: Error {
         case .namespaceTaken(let slot): ("namespace ", slot, true, " is taken")
         case .noNamespaceLeft: ("no namespace is left: one program at 0x100000000000 and 31 namespaces", nil, false, "")
         case .addressTaken(let address): ("the range at ", address, false, " is mapped already")
+        case .noOwnSpace: ("programs of this layout share one address space: they cannot fork", nil, false, "")
+        case .tooManyPrograms: ("process table full: 64 processes", nil, false, "")
+        case .notRunning(let number): ("program ", number, true, " does not run")
         #if hasFeature(Embedded)
             case .memory(let error): (error.text, nil, false, "")
         #endif

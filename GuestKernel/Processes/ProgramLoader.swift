@@ -31,7 +31,7 @@ enum ProgramLoader {
         for index in 0..<segments {
             let segment = image[segment: index]
             let start = ProgramImage.firstPage(segment)
-            try? AddressSpace.unmap(base &+ start, size: ProgramImage.pastLastPage(segment) &- start)
+            try? AddressSpace.current.pointee.unmap(base &+ start, size: ProgramImage.pastLastPage(segment) &- start)
         }
     }
 
@@ -47,7 +47,7 @@ enum ProgramLoader {
         // Zeros behind the file's bytes belong to the program, what the module has there does not.
         let inPlace = !segment.isWritable && segment.fileSize == segment.memorySize && module.address & 4095 == 0
         do throws(MemoryError) {
-            _ = try AddressSpace.map(
+            _ = try AddressSpace.current.pointee.map(
                 at: start, size: size, protection: inPlace ? protection : [.read, .write], kind: .program,
                 program: program)
         } catch {
@@ -55,17 +55,17 @@ enum ProgramLoader {
         }
         do throws(MemoryError) {
             if inPlace {
-                try AddressSpace.place(source & ~4095, at: start, pages: size &>> 12)
+                try AddressSpace.current.pointee.place(source & ~4095, at: start, pages: size &>> 12)
             } else {
                 if !copy(from: PageTable.linear(source), to: base &+ segment.address, segment.fileSize) {
                     throw MemoryError.outOfMemory
                 }
                 if !segment.isWritable || segment.isExecutable {
-                    try AddressSpace.protect(start, size: size, protection: protection)
+                    try AddressSpace.current.pointee.protect(start, size: size, protection: protection)
                 }
             }
         } catch {
-            try? AddressSpace.unmap(start, size: size)
+            try? AddressSpace.current.pointee.unmap(start, size: size)
             throw .memory(error)
         }
     }
@@ -109,7 +109,7 @@ enum ProgramLoader {
             let end = min(range.upperBound & ~4095, ProgramImage.pastLastPage(segment))
             guard start < end else { return }
             do throws(MemoryError) {
-                try AddressSpace.protect(base &+ start, size: end &- start, protection: .read)
+                try AddressSpace.current.pointee.protect(base &+ start, size: end &- start, protection: .read)
             } catch {
                 throw .memory(error)
             }

@@ -10,18 +10,25 @@ enum ProgramStart {
     private static var stackSize: UInt64 { 256 << 10 }
     /// Where the argument text begins in the start page, behind the code.
     private static var argumentOffset: UInt64 { 64 }
+    /// Where SIZE stands in the start page.
+    private static var sizeOffset: UInt64 { 48 }
 
-    /// Whether programs run in ring 3: `ring=3` on the command line.
-    static var inRing3: Bool { CommandLine.number("ring=") == 3 }
+    /// Whether programs run in ring 3: in osv by `ring=3` on the command line, else always.
+    static var inRing3: Bool { Plan.current.name != .osv || CommandLine.number("ring=") == 3 }
 
-    /// Makes the stack and the thread of a program, and lets it run.
-    static func start(_ number: Int, at base: UInt64, entry: UInt64) throws(ProgramError) {
-        let top = base &+ OSv.programSize &- 8192
-        let page = base &+ OSv.programSize &- 4096
+    /// Makes the stack and the thread of a program, in the calling thread's address space.
+    static func prepare(_ number: Int, at base: UInt64, entry: UInt64) throws(ProgramError) -> Thread.Pointer {
+        let top = base &+ Plan.current.programSize &- 8192
+        let page = base &+ Plan.current.programSize &- 4096
         let user = inRing3
+        if Break.at("processes-memory") {
+            _ = try? AddressSpace.current.pointee.map(
+                at: nil, size: 4096, protection: .read, program: Int32(truncatingIfNeeded: number))
+        }
         do throws(MemoryError) {
-            _ = try AddressSpace.map(
-                at: top &- stackSize, size: stackSize, protection: [.read, .write], kind: .program,
+            _ = try AddressSpace.current.pointee.map(
+                at: top &- stackSize, size: stackSize, protection: [.read, .write],
+                kind: Plan.current.name == .osv ? .program : .stack,
                 program: Int32(truncatingIfNeeded: number))
         } catch {
             throw error == .overlap ? .addressTaken(top &- stackSize) : .memory(error)
@@ -31,7 +38,7 @@ enum ProgramStart {
             guard probe_write(top &- 8, user ? page : address_of_program_returned()) == 0 else { throw .outOfMemory }
             if user { try makeStartPage(page, Int32(truncatingIfNeeded: number)) }
         } catch {
-            try? AddressSpace.unmap(top &- stackSize, size: stackSize)
+            try? AddressSpace.current.pointee.unmap(top &- stackSize, size: stackSize)
             throw error == .overlap ? .addressTaken(page) : .memory(error)
         }
         do throws(MemoryError) {
@@ -46,17 +53,21 @@ enum ProgramStart {
                     second: UInt64(UInt(bitPattern: argument)), stack: top,
                     program: Int32(truncatingIfNeeded: number))
             }
-            Programs.run(number, thread)
+            thread.pointee.space = UnsafeMutableRawPointer(AddressSpace.current)
+            if Plan.current.name == .oscInitial {
+                thread.pointee.gs_base = Break.at("access-through-gs") ? OSCInitial.firstOffset : base
+            }
+            return thread
         } catch {
-            if user { try? AddressSpace.unmap(page, size: 4096) }
-            try? AddressSpace.unmap(top &- stackSize, size: stackSize)
+            if user { try? AddressSpace.current.pointee.unmap(page, size: 4096) }
+            try? AddressSpace.current.pointee.unmap(top &- stackSize, size: stackSize)
             throw .memory(error)
         }
     }
 
     /// The page with the code that an entry in ring 3 returns to, and the argument text: low memory, where ring 3 reaches it.
     private static func makeStartPage(_ page: UInt64, _ number: Int32) throws(MemoryError) {
-        _ = try AddressSpace.map(
+        _ = try AddressSpace.current.pointee.map(
             at: page, size: 4096, protection: [.read, .write], kind: .program, program: number)
         do throws(MemoryError) {
             let code = address_of_user_start()
@@ -64,13 +75,16 @@ enum ProgramStart {
             let text = argument
             var index: UInt64 = 0
             while index < 4095 &- argumentOffset, text[Int(index)] != 0 { index &+= 1 }
+            // SIZE, for programs whose addresses are offsets: what their runtime compares an address with.
+            let size = Plan.current.programSize &* (Break.at("access-at-size") ? 2 : 1)
+            guard probe_write(page &+ sizeOffset, size) == 0 else { throw .outOfMemory }
             // What follows the text is zero already: its end.
             guard probe_copy(page &+ argumentOffset, UInt64(UInt(bitPattern: text)), index) == 0 else {
                 throw .outOfMemory
             }
-            try AddressSpace.protect(page, size: 4096, protection: [.read, .execute])
+            try AddressSpace.current.pointee.protect(page, size: 4096, protection: [.read, .execute])
         } catch {
-            try? AddressSpace.unmap(page, size: 4096)
+            try? AddressSpace.current.pointee.unmap(page, size: 4096)
             throw error
         }
     }

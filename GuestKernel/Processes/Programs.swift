@@ -1,7 +1,8 @@
-// The programs: which are loaded where, how they are started, and how they end.
+// The programs: which are loaded where, and how they are started. How they end is in ProgramEnd.swift.
 //
-// A program stays where it is after its end: its memory can be looked at, and its place is not used again, as in OSv. The
-// first one loaded is at OSv.programBase, the next in the namespaces 1 ... 31; what comes after the last is refused.
+// Where all share one address space a program stays where it is after its end: its memory can be looked at, and its place is
+// not used again, as in OSv. Where processes have address spaces of their own, a program is a process; its end gives back
+// everything but its line in the list.
 
 /// What became of a program.
 enum ProgramState: UInt8 {
@@ -9,6 +10,8 @@ enum ProgramState: UInt8 {
     case free
     case loading
     case running
+    /// On its way to one of those below.
+    case ending
     case exited
     case faulted
     /// A boot module that could not be loaded.
@@ -17,12 +20,15 @@ enum ProgramState: UInt8 {
     var text: StaticString {
         switch self {
         case .free, .loading: "loading"
-        case .running: "running"
+        case .running, .ending: "running"
         case .exited: "exited"
         case .faulted: "faulted"
         case .refused: "refused"
         }
     }
+
+    /// Whether nothing of the program will ever run again.
+    var isOver: Bool { self == .exited || self == .faulted || self == .refused }
 }
 
 /// One program.
@@ -34,6 +40,10 @@ struct Program {
     var entry: UInt64 = 0
     var status: Int64 = 0
     var thread: Thread.Pointer?
+    /// Its address space, where it has one of its own.
+    var space: AddressSpace.Pointer?
+    /// The number of the program that forked it, -1 if none did.
+    var parent: Int32 = -1
 }
 
 /// All programs. Those handed over at boot have the numbers of their modules.
@@ -42,8 +52,6 @@ enum Programs {
     nonisolated(unsafe) private static var lock = SpinLock()
     nonisolated(unsafe) private static var list = InlineArray<64, Program>(repeating: Program())
     nonisolated(unsafe) private(set) static var count = 0
-    /// Bit 0: the place at OSv.programBase is taken; bit i: namespace i is.
-    nonisolated(unsafe) private static var places: UInt32 = 0
 
     /// Program `number`.
     static func program(_ number: Int) -> Program { number >= 0 && number < capacity ? list[number] : Program() }
@@ -69,31 +77,58 @@ enum Programs {
             UnsafeRawBufferPointer(
                 start: UnsafeRawPointer(bitPattern: UInt(PageTable.linear(module.address))),
                 count: Int(truncatingIfNeeded: module.size)))
-        let place = try takePlace(namespace)
-        let base = place == 0 ? OSv.programBase : OSv.namespaceBase(place)
-        let number = takeNumber()
-        guard let number else {
-            releasePlace(place)
+        let place = try Places.take(namespace)
+        let base = Places.base(place)
+        guard let number = takeNumber() else {
+            Places.release(place)
             throw .noNamespaceLeft
         }
         list[number].name = module.name
         list[number].base = base
         list[number].entry = base &+ image.entry
         do throws(ProgramError) {
-            try ProgramLoader.load(image, module: module, at: base, program: Int32(truncatingIfNeeded: number))
-            do throws(ProgramError) {
-                try ProgramStart.start(number, at: base, entry: base &+ image.entry)
-            } catch {
-                ProgramLoader.unmap(image, segments: image.segmentCount, at: base)
-                throw error
-            }
+            // It may end at once: nothing of it is used from here on.
+            run(number, try load(image, module, number, at: base))
         } catch {
-            list[number] = Program()
             releaseNumber(number)
-            releasePlace(place)
+            Places.release(place)
             throw error
         }
         return number
+    }
+
+    /// Puts a program into its address space, which is a new one where processes have their own.
+    private static func load(
+        _ image: ProgramImage, _ module: BootModule, _ number: Int, at base: UInt64
+    ) throws(ProgramError) -> Thread.Pointer {
+        guard Plan.current.hasProcesses, let thread = Thread.current else {
+            return try loadHere(image, module, number, at: base)
+        }
+        let space: AddressSpace.Pointer
+        do throws(MemoryError) { space = try Spaces.make() } catch { throw .memory(error) }
+        let own = thread.pointee.space
+        list[number].space = space
+        Spaces.use(UnsafeMutableRawPointer(space), by: thread)
+        defer { Spaces.use(own, by: thread) }
+        do throws(ProgramError) {
+            return try loadHere(image, module, number, at: base)
+        } catch {
+            Spaces.use(own, by: thread)
+            Spaces.destroy(space)
+            throw error
+        }
+    }
+
+    private static func loadHere(
+        _ image: ProgramImage, _ module: BootModule, _ number: Int, at base: UInt64
+    ) throws(ProgramError) -> Thread.Pointer {
+        try ProgramLoader.load(image, module: module, at: base, program: Int32(truncatingIfNeeded: number))
+        do throws(ProgramError) {
+            return try ProgramStart.prepare(number, at: base, entry: base &+ image.entry)
+        } catch {
+            ProgramLoader.unmap(image, segments: image.segmentCount, at: base)
+            throw error
+        }
     }
 
     /// The program with this number runs from now on.
@@ -118,54 +153,67 @@ enum Programs {
         report(number, -1)
     }
 
-    private static func takePlace(_ namespace: UInt64?) throws(ProgramError) -> UInt64 {
+    // MARK: Numbers
+
+    /// A number that no program has: a new one, or one whose process is over and was not handed over at boot.
+    static func takeNumber() -> Int? {
         let state = lock.acquire()
         defer { lock.release(state) }
-        var place = namespace ?? 0
-        if let namespace {
-            guard namespace != 0 else { throw .namespaceReserved }
-            guard namespace < OSv.namespaceCount else { throw .noSuchNamespace(namespace) }
-            guard places & 1 &<< UInt32(namespace) == 0 else { throw .namespaceTaken(namespace) }
-        } else {
-            while place < OSv.namespaceCount && places & 1 &<< UInt32(place) != 0 { place &+= 1 }
-            guard place < OSv.namespaceCount else { throw .noNamespaceLeft }
+        if count < capacity {
+            list[count] = Program(state: .loading)
+            count &+= 1
+            return count &- 1
         }
-        places |= 1 &<< UInt32(place)
-        return place
-    }
-
-    private static func releasePlace(_ place: UInt64) {
-        let state = lock.acquire()
-        places &= ~(1 &<< UInt32(truncatingIfNeeded: place))
-        lock.release(state)
-    }
-
-    private static func takeNumber() -> Int? {
-        let state = lock.acquire()
-        defer { lock.release(state) }
-        guard count < capacity else { return nil }
-        list[count] = Program(state: .loading)
-        count &+= 1
-        return count &- 1
+        guard Plan.current.hasProcesses else { return nil }
+        var number = StartInfo.moduleCount
+        while number < capacity {
+            if list[number].state.isOver || list[number].state == .free {
+                list[number] = Program(state: .loading)
+                return number
+            }
+            number &+= 1
+        }
+        return nil
     }
 
     /// Gives a number back that no program got; others may have been given out since.
-    private static func releaseNumber(_ number: Int) {
+    static func releaseNumber(_ number: Int) {
         let state = lock.acquire()
+        list[number] = Program()
         if number == count &- 1 { count = number }
         lock.release(state)
     }
 
-    // MARK: Ending
-
-    /// Ends the program that calls.
-    static func exit(_ status: Int64) -> Never {
-        end(.exited, status)
+    /// What a fork takes over: everything but the thread, which comes with `run`.
+    static func adopt(_ number: Int, from parent: Int, _ space: AddressSpace.Pointer) {
+        list[number].name = list[parent].name
+        list[number].base = list[parent].base
+        list[number].entry = list[parent].entry
+        list[number].parent = Int32(truncatingIfNeeded: parent)
+        list[number].space = space
     }
 
-    /// The running thread's program made a fault that cannot be served and was reported: the program ends.
-    static func faulted(_ frame: TrapFrame, program: Int32) {
-        end(.faulted, -1)
+    // MARK: Ending (ProgramEnd.swift)
+
+    /// Whether the program ran and is ended by the caller, and by nobody else.
+    static func begin(ending index: Int) -> Bool {
+        let state = lock.acquire()
+        defer { lock.release(state) }
+        guard index >= 0, index < count, list[index].state == .running else { return false }
+        list[index].state = .ending
+        return true
+    }
+
+    /// Takes the address space out of the list, if the program has one of its own.
+    static func takeSpace(_ index: Int) -> AddressSpace.Pointer? {
+        defer { list[index].space = nil }
+        return list[index].space
+    }
+
+    /// The program is over.
+    static func finish(_ index: Int, _ state: ProgramState, _ status: Int64) {
+        list[index].status = status
+        list[index].state = state
     }
 
     /// Before power-off: no program runs from now on, but what is running on another processor.
@@ -177,97 +225,4 @@ enum Programs {
 
     /// A system call of a ring-3 program: numbers and registers as in vitrine.h, the result in RAX.
     static func systemCall(_ frame: TrapFrame) { ProgramCalls.handle(frame) }
-
-    private static func end(_ state: ProgramState, _ status: Int64) -> Never {
-        if let number = Thread.current?.pointee.program, number >= 0, Int(number) < capacity {
-            let index = Int(number)
-            list[index].status = status
-            list[index].state = state
-            Console.print { writer in
-                name(index, to: &writer)
-                writer.byte(0x20)
-                writer.text(state.text)
-                writer.text(", status ")
-                writer.decimal(signed: status)
-                writer.newline()
-            }
-            report(index, status)
-        }
-        Thread.exit()
-    }
-
-    /// Tells the monitor how a program ended (docs/guest-contract.md).
-    private static func report(_ number: Int, _ status: Int64) {
-        let low = UInt32(truncatingIfNeeded: status) & 0xff_ffff
-        out32(Contract.programPort, UInt32(truncatingIfNeeded: number) &<< 24 | low)
-    }
-
-    // MARK: Telling
-
-    /// `program 0 hello.elf`
-    static func name(_ number: Int, to writer: inout TextWriter) {
-        writer.text("program ")
-        writer.decimal(UInt64(number))
-        if list[number].name != 0 {
-            writer.byte(0x20)
-            writer.cString(StartInfo.text(at: list[number].name))
-        }
-    }
-
-    /// The monitor's `load MODULE [NAMESPACE]`: the line of the new program, or the error, which is already written: "".
-    static func load(module: UInt64, namespace: UInt64?, _ writer: inout TextWriter) -> StaticString? {
-        do throws(ProgramError) {
-            let number = try start(module: module, namespace: namespace)
-            writer.text("program=")
-            writer.decimal(UInt64(number))
-            writer.text(" base=")
-            writer.hex(list[number].base)
-            writer.text(" entry=")
-            writer.hex(list[number].entry)
-            writer.newline()
-            return nil
-        } catch {
-            writer.text("error: ")
-            error.write(to: &writer)
-            writer.newline()
-            return ""
-        }
-    }
-
-    /// A line for each program, as the kernel's monitor answers.
-    static func list(_ writer: inout TextWriter) {
-        for number in 0..<count where list[number].state != .free {
-            let program = list[number]
-            writer.text("program=")
-            writer.decimal(UInt64(number))
-            writer.text(" name=")
-            if program.name == 0 {
-                writer.byte(0x2d)
-            } else {
-                writer.cString(StartInfo.text(at: program.name))
-            }
-            writer.text(" base=")
-            writer.hex(program.base)
-            writer.text(" state=")
-            writer.text(program.state.text)
-            writer.text(" status=")
-            writer.decimal(signed: program.status)
-            writer.newline()
-        }
-    }
-}
-
-extension ProgramError {
-    /// The error in words.
-    func write(to writer: inout TextWriter) {
-        if case .memory(let error) = self {
-            error.write(to: &writer)
-            return
-        }
-        let text = text
-        writer.text(text.before)
-        guard let number = text.number else { return }
-        if text.decimal { writer.decimal(number) } else { writer.hex(number) }
-        writer.text(text.after)
-    }
 }

@@ -44,15 +44,20 @@ enum Services {
     /// Maps anonymous memory, anywhere if `address` is 0; nil on failure.
     static func map(_ address: UInt64, _ size: UInt64, _ protection: UInt64) -> UInt64? {
         guard protection <= 7, let number = Thread.current?.pointee.program else { return nil }
-        return try? AddressSpace.map(
-            at: address == 0 ? nil : address, size: size, protection: Protection(rawValue: protection), program: number)
+        let offset = OffsetProcess.offset
+        guard address == 0 || OffsetProcess.contains(address, size) else { return nil }
+        let start = try? AddressSpace.current.pointee.map(
+            at: address == 0 ? nil : OffsetProcess.absolute(address), size: size,
+            protection: Protection(rawValue: protection), program: number)
+        return start.map { $0 &- offset }
     }
 
     /// Changes a protection; 0, or -1 on failure.
     static func protect(_ address: UInt64, _ size: UInt64, _ protection: UInt64) -> Int64 {
-        guard protection <= 7 else { return -1 }
+        guard protection <= 7, OffsetProcess.contains(address, size) else { return -1 }
         do throws(MemoryError) {
-            try AddressSpace.protect(address, size: size, protection: Protection(rawValue: protection))
+            try AddressSpace.current.pointee.protect(
+                OffsetProcess.absolute(address), size: size, protection: Protection(rawValue: protection))
             return 0
         } catch {
             return -1
@@ -61,8 +66,9 @@ enum Services {
 
     /// Unmaps; 0, or -1 on failure.
     static func unmap(_ address: UInt64, _ size: UInt64) -> Int64 {
+        guard OffsetProcess.contains(address, size) else { return -1 }
         do throws(MemoryError) {
-            try AddressSpace.unmap(address, size: size)
+            try AddressSpace.current.pointee.unmap(OffsetProcess.absolute(address), size: size)
             return 0
         } catch {
             return -1

@@ -107,7 +107,7 @@
         }
 
         /// Every layout there is, the default first.
-        public static let all: [Layout] = [.osv]
+        public static let all: [Layout] = [.osv, .osc, .oscInitial, .linux, .resea, .courseos, .panda]
 
         /// The layout of this name, or nil.
         public static func named(_ name: String) -> Layout? { all.first { $0.name == name } }

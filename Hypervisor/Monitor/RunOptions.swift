@@ -4,6 +4,7 @@ import Addresses
 import Glibc
 import GuestFolders
 import GuestImages
+import Layouts
 import Machine
 import Options
 import SystemCalls
@@ -45,7 +46,7 @@ public struct RunOptions: Sendable {
     public var stopStage: String? { machine.stopAt?.rawValue }
 
     /// The layouts there are, the default first.
-    public static let layouts = ["osv"]
+    public static let layouts = KernelPlan.Name.allCases.map { "\(KernelPlan.of($0).text)" }
 
     /// The options, for help and parsing.
     public static let descriptions: [OptionDescription] = [

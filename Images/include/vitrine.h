@@ -40,7 +40,13 @@ enum vitrine_system_call {
     VITRINE_SYS_PROTECT = 10,  /* rdi address, rsi size, rdx protection */
     VITRINE_SYS_UNMAP = 11,    /* rdi address, rsi size */
     VITRINE_SYS_YIELD = 24,
-    VITRINE_SYS_EXIT = 60,     /* rdi status */
+    VITRINE_SYS_PAUSE = 34,    /* until the process is ended from outside */
+    VITRINE_SYS_GETPID = 39,
+    VITRINE_SYS_THREAD = 56,   /* rdi entry, rsi stack, rdx its argument, in rdi; 0 */
+    VITRINE_SYS_FORK = 57,     /* the child's number, in the child 0; where processes have address spaces of their own */
+    VITRINE_SYS_EXIT = 60,     /* rdi status; the whole program ends */
+    VITRINE_SYS_WAIT = 61,     /* rdi number: waits until that process is over; its status */
     VITRINE_SYS_TICKS = 96,
+    VITRINE_SYS_THREAD_EXIT = 231, /* this thread alone ends */
 };
 #endif

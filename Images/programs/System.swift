@@ -67,6 +67,38 @@ struct System {
         }
     }
 
+    /// A second process that goes on here: its number, 0 in itself, -1 where it cannot be. Ring 3 only, as all that follows.
+    func fork() -> Int64 { call(VITRINE_SYS_FORK) }
+
+    /// The number of this process.
+    func processNumber() -> Int64 { call(VITRINE_SYS_GETPID) }
+
+    /// Waits until another process is over; its status.
+    func wait(for process: Int64) -> Int64 { call(VITRINE_SYS_WAIT, UInt64(bitPattern: process)) }
+
+    /// Waits until the process is ended from outside.
+    func pause() { _ = call(VITRINE_SYS_PAUSE) }
+
+    /// Ends the process.
+    func exit(_ status: Int64) { _ = call(VITRINE_SYS_EXIT, UInt64(bitPattern: status)) }
+
+    /// A second thread that begins at `entry` with an argument.
+    func startThread(_ entry: @convention(c) (UInt64) -> Void, stack: UnsafeMutableRawPointer, _ argument: UInt64)
+        -> Bool
+    {
+        let address = UInt64(UInt(bitPattern: unsafeBitCast(entry, to: UnsafeRawPointer.self)))
+        // As if called.
+        return call(VITRINE_SYS_THREAD, address, UInt64(UInt(bitPattern: stack)) &- 8, argument) == 0
+    }
+
+    /// Ends the thread that calls.
+    static func exitThread() { _ = vitrine_system_call(UInt64(VITRINE_SYS_THREAD_EXIT.rawValue), 0, 0, 0) }
+
+    /// A system call with any arguments: also wrong ones.
+    func raw(_ number: UInt64, _ first: UInt64, _ second: UInt64 = 0) -> Int64 {
+        vitrine_system_call(number, first, second, 0)
+    }
+
     /// Timer ticks since the start.
     func ticks() -> UInt64 {
         if let ticks = services?.ticks { return ticks() }

@@ -3,7 +3,7 @@
 
 mkdir -p "$output/programs" "$output/objects/programs"
 programs=$root/Images/programs
-for name in hello allocator fault touch-ring3; do
+for name in hello allocator fault touch-ring3 process offsets; do
     image=$output/programs/$name.elf
     objects=$output/objects/programs
     built="${built:-} programs/$name.elf"

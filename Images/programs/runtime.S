@@ -2,7 +2,7 @@
  * ring 0 is emulated a repetition costs one instruction in 1,024.
  */
         .text
-        .globl  memcpy, memmove, memset, vitrine_system_call
+        .globl  memcpy, memmove, memset, vitrine_system_call, vitrine_offset_load, vitrine_offset_store
         .type   memcpy, @function
         .type   memmove, @function
         .type   memset, @function
@@ -15,6 +15,28 @@ vitrine_system_call:
         movq    %rdx, %rsi
         movq    %rcx, %rdx
         syscall                         /* RCX and R11 are lost, as the ABI allows */
+        ret
+
+/* int64_t vitrine_offset_load(uint64_t address, uint64_t *), vitrine_offset_store(uint64_t address, uint64_t): SIZE stands in
+ * the process's last page, where the kernel puts it.
+ */
+        .set    size_word, 0x200000000 - 4096 + 48
+vitrine_offset_load:
+        movabsq $size_word, %rax
+        cmpq    %gs:(%rax), %rdi
+        jae     2f
+        movq    %gs:(%rdi), %rax
+        movq    %rax, (%rsi)
+        xorl    %eax, %eax
+        ret
+vitrine_offset_store:
+        movabsq $size_word, %rax
+        cmpq    %gs:(%rax), %rdi
+        jae     2f
+        movq    %rsi, %gs:(%rdi)
+        xorl    %eax, %eax
+        ret
+2:      movq    $-1, %rax
         ret
 
 memmove:

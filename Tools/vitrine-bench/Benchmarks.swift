@@ -51,12 +51,17 @@ struct Benchmarks {
             rows += secondStageRows(
                 vitrine: vitrine, witness: vitrine + "-witness", image: touchMillion, repetitions: repetitions)
         }
+        if wants("layouts") {
+            var layouts = LayoutFigures(vitrine: vitrine)
+            layouts.measure()
+            rows += layouts.rows
+        }
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }
 
     /// The groups of figures, in the order they are measured.
-    static let groups = ["start", "ports", "guest", "walk", "watch", "second-stage"]
+    static let groups = ["start", "ports", "guest", "walk", "watch", "second-stage", "layouts"]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
 

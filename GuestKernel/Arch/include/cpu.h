@@ -72,14 +72,20 @@ INLINE void clear_words(uint64_t to, uint64_t count) {
     __asm__ volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(0ull) : "memory");
 }
 
+/* boot.S, kernel.ld: what is linked at its physical address, and the layout's numbers. */
+#define WORD(name) \
+    extern const uint64_t name##_word; \
+    INLINE uint64_t name(void) { return name##_word; }
+WORD(boot_pml4)
+WORD(trampoline_start)
+WORD(trampoline_end)
+WORD(layout_number)
+WORD(kernel_offset)
 /* boot.S, kernel.ld, traps.S: addresses of symbols, as numbers. */
 #define SYMBOL(name) \
     extern const uint8_t name[]; \
     INLINE uint64_t address_of_##name(void) { return (uint64_t)name; }
 SYMBOL(kernel_end)
-SYMBOL(trampoline_start)
-SYMBOL(trampoline_end)
-SYMBOL(boot_pml4)
 SYMBOL(trap_stubs)
 SYMBOL(syscall_entry)
 SYMBOL(monitor_thread)

@@ -14,6 +14,7 @@
 #define CPU_SCRATCH 24
 #define THREAD_KERNEL_STACK 8
 #define THREAD_ON_CPU 16
+#define THREAD_GS_BASE 112
 #define FRAME_WORDS 22
 #define FRAME_SIZE (FRAME_WORDS * 8)
 
@@ -47,6 +48,8 @@ struct cpu {
     uint32_t locks;             /* spin locks held */
     uint32_t flush;             /* a TLB flush is asked for */
     uint64_t ticks;
+    uint64_t root;              /* the root in CR3 */
+    uint64_t fs_base;           /* in the MSR, for ring 3 */
     uint64_t gdt[8];
     uint32_t tss[26];
     uint32_t reserved[2];
@@ -68,7 +71,9 @@ struct thread {
     uint64_t entry, argument;
     void *fpu;                  /* 512 bytes for FXSAVE, or null */
     const char *name;
-    uint64_t reserved;
+    void *space;                /* its address space; null: whatever is loaded (idle threads) */
+    uint64_t fs_base, gs_base;  /* of ring 3 */
+    struct thread *next; /* the ring of all threads */
 };
 
 _Static_assert(offsetof(struct cpu, current) == CPU_CURRENT, "");
@@ -76,6 +81,7 @@ _Static_assert(offsetof(struct cpu, previous) == CPU_PREVIOUS, "");
 _Static_assert(offsetof(struct cpu, scratch) == CPU_SCRATCH, "");
 _Static_assert(offsetof(struct thread, kernel_stack) == THREAD_KERNEL_STACK, "");
 _Static_assert(offsetof(struct thread, on_cpu) == THREAD_ON_CPU, "");
+_Static_assert(offsetof(struct thread, gs_base) == THREAD_GS_BASE, "");
 _Static_assert(sizeof(struct trap_frame) == FRAME_SIZE, "");
 #endif
 #endif

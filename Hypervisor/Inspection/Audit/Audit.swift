@@ -7,24 +7,58 @@ import PageTables
 /// Checks a guest against the rules of its layout.
 public enum Audit {
     /// The layouts that have rules.
-    public static let layouts = ["osv"]
+    public static let layouts = ["osv", "osc", "osc-initial"]
 
-    /// Checks every rule of the osv layout: the tables of the boot stages, those of now, and what the kernel does when
-    /// it is asked to allocate, map and protect. What that takes is given back.
-    public static func osv(_ guest: some AuditGuest) -> AuditReport {
-        var results: [AuditResult] = []
-        let stageA = stage("A", of: guest, &results)
-        if let stageA { results += OSvTableRules.stageA(stageA) }
-        let stageB = stage("B", of: guest, &results)
-        if let stageB { results += OSvTableRules.stageB(stageB) }
-        if let stageC = stage("C", of: guest, &results) {
-            results += OSvTableRules.stageC(stageC, after: stageB ?? stageA)
-            results += OSvTableRules.runtime(stageC)
+    /// Checks every rule of a layout: the tables of the boot stages, those of now, and what the kernel does when it is asked to
+    /// allocate, map, protect, fork. What that takes is given back. Nil if the layout has no rules.
+    public static func run(_ layout: String, _ guest: some AuditGuest) -> AuditReport? {
+        switch layout {
+        case "osv": return osv(guest)
+        case "osc": return osc(guest)
+        case "osc-initial": return oscInitial(guest)
+        default: return nil
         }
-        results += OSvTableRules.runtime(guest.subject)
-        results += OSvAllocationRules(guest: guest).results()
+    }
+
+    /// The rules of osv.
+    public static func osv(_ guest: some AuditGuest) -> AuditReport {
+        var results = tables(guest, .osv)
+        results += OSvAllocationRules(guest: guest, plan: .osv).results()
         results += OSvVirtualRules(guest: guest).results()
         return AuditReport(target: guest.subject.name, layout: "osv", results: results)
+    }
+
+    /// The rules of osc, the current design: those of osv about the kernel's half, and those about processes.
+    public static func osc(_ guest: some AuditGuest) -> AuditReport {
+        var results = tables(KernelRoot(guest), .osc)
+        results += OSCProcessRules(guest: guest).results()
+        results += OSvAllocationRules(guest: KernelRoot(guest), plan: .osc).results()
+        results += OSCForkRules(guest: guest).results()
+        return AuditReport(target: guest.subject.name, layout: "osc", results: results)
+    }
+
+    /// The rules of osc, the initial design: those of osv about tables, and those about offsets.
+    public static func oscInitial(_ guest: some AuditGuest) -> AuditReport {
+        var results = tables(guest, .oscInitial)
+        results += OSvAllocationRules(guest: guest, plan: .oscInitial).results()
+        results += OffsetRules(guest: guest).results()
+        results += OSvVirtualRules(guest: guest).paging()
+        return AuditReport(target: guest.subject.name, layout: "osc-initial", results: results)
+    }
+
+    /// The rules about the tables of the stages and of now, for osv and the layouts derived from it.
+    private static func tables(_ guest: some AuditGuest, _ plan: KernelPlan) -> [AuditResult] {
+        let rules = OSvTableRules(plan: plan)
+        var results: [AuditResult] = []
+        let stageA = stage("A", of: guest, &results)
+        if let stageA { results += rules.stageA(stageA) }
+        let stageB = stage("B", of: guest, &results)
+        if let stageB { results += rules.stageB(stageB) }
+        if let stageC = stage("C", of: guest, &results) {
+            results += rules.stageC(stageC, after: stageB ?? stageA)
+            results += rules.runtime(stageC)
+        }
+        return results + rules.runtime(guest.subject)
     }
 
     private static func stage(_ name: String, of guest: some AuditGuest, _ results: inout [AuditResult]) -> Subject? {

@@ -40,6 +40,19 @@ public struct AuditResult: Sendable, Equatable {
         do { finding = try check() } catch { finding = .wrong("\(error)") }
     }
 
+    /// The rule as a word: what a kernel that breaks it is told by `--append break=ID`.
+    public var id: String {
+        var id = ""
+        for character in rule.lowercased() {
+            if character.isLetter || character.isNumber {
+                id.append(character)
+            } else if !id.isEmpty && id.last != "-" {
+                id.append("-")
+            }
+        }
+        return id.hasSuffix("-") ? String(id.dropLast()) : id
+    }
+
     /// A rule about places, which `check` gathers.
     init(_ rule: String, expected: String, _ check: (inout AuditExamples) -> AuditFinding) {
         self.rule = rule
@@ -134,13 +147,15 @@ public struct AuditReport: Sendable {
     private func wrapped(_ text: String) -> [String] {
         var lines: [String] = []
         var line = ""
+        var isFirst = true
         for word in text.split(separator: " ", omittingEmptySubsequences: false) {
             if line.count + word.count + 1 > 100 && !line.isEmpty {
                 lines.append(line)
                 line = "        " + word
             } else {
-                line += (line.isEmpty && lines.isEmpty ? "" : " ") + word
+                line += (isFirst ? "" : " ") + word
             }
+            isFirst = false
         }
         lines.append(line)
         return lines
@@ -178,6 +193,7 @@ public struct AuditReport: Sendable {
     /// The fields of a rule.
     private static let columns = Columns<AuditResult>(
         Column("rule") { .text($0.rule) },
+        Column("id") { .text($0.id) },
         Column("passed") { .flag($0.passed) },
         Column("skipped") { result in
             if case .notApplicable = result.finding { return .flag(true) }

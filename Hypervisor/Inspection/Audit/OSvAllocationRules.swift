@@ -8,6 +8,8 @@ import PageTables
 /// Rules that allocate through the kernel's monitor, and free again what they took.
 struct OSvAllocationRules<Guest: AuditGuest> {
     let guest: Guest
+    /// The layout's numbers.
+    let plan: KernelPlan
 
     private var subject: Subject { guest.subject }
 
@@ -22,7 +24,8 @@ struct OSvAllocationRules<Guest: AuditGuest> {
 
     /// One kernel page has four virtual addresses.
     private var coreAliases: AuditResult {
-        let wanted = [OSv.kernelBase] + [OSv.Area.main, .page, .mempool].map { $0.base + OSv.kernelBase }
+        let image = plan.imageOffset &+ plan.imageBase
+        let wanted = ([image] + [OSv.Area.main, .page, .mempool].map { $0.base + plan.imageBase }).sorted()
         let names = wanted.map { GVA($0).hex }.joined(separator: ", ")
         return AuditResult("aliases of Core", expected: "PA 0x200000 is at \(names)") {
             let page = GPA(OSv.kernelBase)...GPA(OSv.kernelBase + 4095)

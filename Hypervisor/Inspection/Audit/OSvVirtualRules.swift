@@ -12,9 +12,10 @@ struct OSvVirtualRules<Guest: AuditGuest> {
     private var subject: Subject { guest.subject }
 
     /// Every rule.
-    func results() -> [AuditResult] {
-        [programs, refusals, demandPaging, largeDemandPaging, protNone, aboveTheHole]
-    }
+    func results() -> [AuditResult] { [programs, refusals] + paging() + [aboveTheHole] }
+
+    /// The rules about pages that come on touch, and about pages that may not be touched.
+    func paging() -> [AuditResult] { [demandPaging, largeDemandPaging, protNone] }
 
     /// Each program has 8 GiB of its own, at the base that its number says.
     private var programs: AuditResult {

@@ -27,12 +27,12 @@ struct MemoryPlan {
     /// - Parameter addressBits: MAXPHYADDR of the guest.
     init(layout: String, memory: UInt64, addressBits: Int) throws(MachineError) {
         let name = layout.prefix { $0 != "," }
-        let hasArena = name == "osv"
+        let plan = KernelPlan.named(String(name))
         guard memory != 0 else { throw .input("the guest has no memory: give it some with --memory, for example 256M") }
         guard memory & 4095 == 0 else {
             throw .input("\(memory) bytes of memory are not a multiple of 4096: use a suffix, for example 256M")
         }
-        let minimum = hasArena ? OSv.minimumMemory : 1 << 20
+        let minimum = plan?.minimumMemory ?? 1 << 20
         guard memory >= minimum else {
             throw .input(
                 "\(formatSize(memory)) of memory are too little for the layout \(layout): it needs at least "
@@ -49,17 +49,17 @@ struct MemoryPlan {
             throw .input("\(formatSize(memory)) of memory are more than KVM takes in one slot, 8T less 4K")
         }
         var ranges: [RAMRange] = []
-        if hasArena {
-            let size = OSv.arenaSize(memory: memory)
-            let arenaEnd = OSv.arenaBase + size
+        if let plan {
+            let size = plan.arenaSize(memory: memory)
+            let arenaEnd = plan.arenaBase + size
             guard arenaEnd < low else {
                 throw .input(
                     "\(formatSize(memory)) of memory are too much for the layout \(layout): its page tables "
                         + "(\(formatSize(size))) do not fit below 3 GiB")
             }
-            arena = (OSv.arenaBase, size)
-            ranges.append(RAMRange(name: "low", start: GPA(0), size: OSv.arenaBase))
-            ranges.append(RAMRange(name: "arena", start: GPA(OSv.arenaBase), size: size))
+            arena = (plan.arenaBase, size)
+            ranges.append(RAMRange(name: "low", start: GPA(0), size: plan.arenaBase))
+            ranges.append(RAMRange(name: "arena", start: GPA(plan.arenaBase), size: size))
             ranges.append(RAMRange(name: "low2", start: GPA(arenaEnd), size: low - arenaEnd))
         } else {
             arena = nil

@@ -52,7 +52,8 @@ extension InspectionVerbs {
             if rules != .generic {
                 let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
                 let subject = try subject(arguments, target: target)
-                results += Audit.osv(TargetGuest(target, subject: subject, vcpu: vcpu)).results
+                results +=
+                    Audit.run(chosen?.name ?? "", TargetGuest(target, subject: subject, vcpu: vcpu))?.results ?? []
             }
             let pause = arguments.flag("consistent") && rules != .layout ? try Pause(target) : nil
             let subject = try subject(arguments, target: target)

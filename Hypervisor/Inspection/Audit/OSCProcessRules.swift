@@ -1,0 +1,179 @@
+// The rules of osc, the current design, about roots: what all of them share, and what none shares with another.
+
+import Addresses
+import GuestMemory
+import Layouts
+import PageTables
+
+/// Rules about the roots of processes.
+struct OSCProcessRules<Guest: AuditGuest> {
+    let guest: Guest
+
+    /// Every rule.
+    func results() -> [AuditResult] { [upperHalf, lowerHalf, regions, leafBits, tablesInArena, lateMappings, loads] }
+
+    private typealias Processes = [ProcessGuest<Guest>]
+
+    private func rule(
+        _ name: String, expected: String, _ body: @escaping (Processes) throws -> AuditFinding
+    ) -> AuditResult {
+        AuditResult(name, expected: expected) {
+            let processes = try guest.processes()
+            guard !processes.isEmpty else { return .notApplicable("no process runs; start one with --program") }
+            return try body(processes)
+        }
+    }
+
+    /// The entries of the upper half, the accessed bit aside: the processor sets it in one root and not in another.
+    private func kernelHalf(_ subject: Subject) throws -> [UInt64] {
+        try subject.rootEntries()[Int(OSC.firstKernelEntry)...].map { $0 & ~X86Bit.accessed }
+    }
+
+    private func difference(_ processes: Processes) throws -> String? {
+        let kernel = try kernelHalf(KernelRoot(guest).subject)
+        for process in processes {
+            let own = try kernelHalf(process.subject)
+            if let index = own.indices.first(where: { own[$0] != kernel[$0] }) {
+                return "PML4[\(256 + index)] of process \(process.number) is \(GPA(own[index]).hex), the kernel's "
+                    + GPA(kernel[index]).hex
+            }
+        }
+        return nil
+    }
+
+    private var upperHalf: AuditResult {
+        rule("roots, upper half", expected: "PML4[256...511] equal in all roots") { processes in
+            if let difference = try difference(processes) { return .wrong(difference) }
+            return .right("equal in the kernel's root and \(counted(processes.count, "process", "processes"))")
+        }
+    }
+
+    private var lowerHalf: AuditResult {
+        rule(
+            "roots, lower half",
+            expected: "no table below PML4[0...255] belongs to two roots, and no page can be written through two"
+        ) { processes in
+            var tables: [GPA: UInt64] = [:]
+            var pages: [GPA: UInt64] = [:]
+            for process in processes {
+                let found = try process.subject.audited(GVA(0)...GVA(OSv.vmaEnd - 1))
+                for table in found.summary.tables {
+                    if let other = tables.updateValue(process.number, forKey: table.gpa), other != process.number {
+                        return .wrong(
+                            "the table at \(table.gpa.hex) belongs to processes \(other) and \(process.number)")
+                    }
+                }
+                for run in found.collector.runs where run.isPresent && run.flags.contains(.writable) {
+                    for page in stride(from: run.gpa.rawValue, through: run.lastGPA.rawValue, by: 4096) {
+                        if let other = pages.updateValue(process.number, forKey: GPA(page)), other != process.number {
+                            return .wrong("processes \(other) and \(process.number) both write \(GPA(page).hex)")
+                        }
+                    }
+                }
+            }
+            return .right(
+                "\(counted(tables.count, "table")) and \(counted(pages.count, "writable page")) of one process each")
+        }
+    }
+
+    private var regions: AuditResult {
+        rule("processes, regions", expected: "every leaf of a process below the kernel's half lies in a region") {
+            processes in
+            var leaves: UInt64 = 0
+            for process in processes {
+                for run in try process.subject.audited(GVA(0)...GVA(OSv.areasBase - 1)).collector.runs {
+                    let last = run.va &+ (run.size &- 1)
+                    guard let region = Layout.osc.region(of: run.va), region.contains(last) else {
+                        return .wrong(
+                            "process \(process.number): \(run.va.hex)-\(last.hex) is mapped to \(run.gpa.hex)")
+                    }
+                    leaves += run.pageCount
+                }
+            }
+            return .right("\(counted(leaves, "leaf", "leaves")), in program and mmap")
+        }
+    }
+
+    private var leafBits: AuditResult {
+        rule("processes, leaf bits", expected: "leaves of processes are for the user, and none is global") {
+            processes in
+            for process in processes {
+                for run in try process.subject.audited(GVA(0)...GVA(OSv.areasBase - 1)).collector.runs
+                where run.isPresent {
+                    guard run.flags.contains(.user), !run.flags.contains(.global) else {
+                        return .wrong("process \(process.number): \(run.va.hex) has \(run.flags.columns)")
+                    }
+                }
+            }
+            return .right("so it is in \(counted(processes.count, "process", "processes"))")
+        }
+    }
+
+    private var tablesInArena: AuditResult {
+        rule("processes, page tables", expected: "every table of every process lies in the slot 'arena'") { processes in
+            guard let arena = guest.subject.slots.slots.first(where: { $0.name == "arena" }) else {
+                return .wrong("there is no slot 'arena'")
+            }
+            var count = 0
+            for process in processes {
+                let tables = try process.subject.audited(GVA(0)...GVA(OSv.vmaEnd - 1)).summary.tables
+                for table in tables where arena.hva(of: table.gpa) == nil {
+                    return .wrong("process \(process.number) has a table at \(table.gpa.hex)")
+                }
+                count += tables.count
+            }
+            return .right("\(counted(count, "table"))")
+        }
+    }
+
+    /// What the kernel maps after processes exist reaches all of them, and what it unmaps is gone in all.
+    private var lateMappings: AuditResult {
+        rule(
+            "late kernel mappings",
+            expected:
+                "a block of debug, mapped while processes exist, is in every root, and gone from every root when freed"
+        ) { processes in
+            let line = "debug-alloc 4096"
+            let answer = try guest.first(line)
+            let va = GVA(try guest.number("va", in: answer, of: line))
+            let pa = GPA(try guest.number("pa", in: answer, of: line))
+            let freed = Cleanup { try guest.run("free \(va.hex)") }
+            defer { freed.now() }
+            for process in processes {
+                let found = process.subject.translate(va).mapping?.gpa
+                guard found == pa else {
+                    return .wrong(
+                        "in process \(process.number) \(va.hex) leads to \(found?.hex ?? "nothing"), not \(pa.hex)")
+                }
+            }
+            try freed.orThrow()
+            for process in processes where process.subject.translate(va).mapping != nil {
+                return .wrong("freed, \(va.hex) is still mapped in process \(process.number)")
+            }
+            return .right("\(va.hex) in \(counted(processes.count, "process", "processes")), and gone again")
+        }
+    }
+
+    /// Threads change on every command; CR3 does not where the address space stays the same.
+    private var loads: AuditResult {
+        rule("CR3 only when it differs", expected: "threads of one root follow each other and CR3 is not loaded") {
+            processes in
+            let first = try guest.first("stats")
+            for _ in 0..<4 { _ = try guest.first("stats") }
+            let last = try guest.first("stats")
+            let switches =
+                try guest.count("switches", in: last, of: "stats") - guest.count("switches", in: first, of: "stats")
+            let loads =
+                try guest.count("root-loads", in: last, of: "stats")
+                - guest.count("root-loads", in: first, of: "stats")
+            let changes =
+                try guest.count("root-changes", in: last, of: "stats")
+                - guest.count("root-changes", in: first, of: "stats")
+            guard switches > 0 else { return .wrong("no thread was switched to, 5 commands were answered") }
+            guard loads == changes else {
+                return .wrong("\(loads) loads of CR3 for \(changes) changes of the root in \(switches) switches")
+            }
+            return .right("\(switches) switches of threads, \(changes) changes of the root, \(loads) loads of CR3")
+        }
+    }
+}

@@ -1,0 +1,108 @@
+// Layouts that have names for the inspector and no kernel here: linux, resea, courseos, panda.
+
+#if !hasFeature(Embedded)
+    import Addresses
+
+    /// Constants of panda that more than one place needs (michaelmelanson/panda-os at 74e3af1, panda-abi).
+    public enum Panda {
+        /// Where brk begins.
+        public static let heapBase: UInt64 = 0x1_0000_0000
+        /// The first buffer.
+        public static let buffersBase: UInt64 = 0x100_0000_0000
+        /// What buffers have.
+        public static let buffersSize: UInt64 = 4 << 30
+        /// The lowest address of the stack.
+        public static let stackBase: UInt64 = 0x7fff_fef0_0000
+        /// What the stack has.
+        public static let stackSize: UInt64 = 16 << 20
+    }
+
+    extension Layout {
+        /// Linux with four levels and without KASLR.
+        public static let linux = Layout(
+            name: "linux", summary: "Linux on x86-64, four levels: to annotate a Linux guest",
+            source: "Documentation/arch/x86/x86_64/mm.rst",
+            regions: [
+                Region("user", first: 0, last: 0x7fff_ffff_efff, .paged, "the process; a guard page above it"),
+                Region("hypervisor", first: 0xffff_8000_0000_0000, last: 0xffff_87ff_ffff_ffff, .paged, "guard hole"),
+                Region("LDT", first: 0xffff_8800_0000_0000, last: 0xffff_887f_ffff_ffff, .paged, "LDT remap"),
+                Region(
+                    "direct map", first: 0xffff_8880_0000_0000, last: 0xffff_c87f_ffff_ffff, .linear,
+                    "all physical memory; moved by KASLR"),
+                Region("vmalloc", first: 0xffff_c900_0000_0000, last: 0xffff_e8ff_ffff_ffff, .paged, "moved by KASLR"),
+                Region("vmemmap", first: 0xffff_ea00_0000_0000, last: 0xffff_eaff_ffff_ffff, .paged, "moved by KASLR"),
+                Region("KASAN", first: 0xffff_ec00_0000_0000, last: 0xffff_fbff_ffff_ffff, .paged, "shadow memory"),
+                Region(
+                    "cpu entry", first: 0xffff_fe00_0000_0000, last: 0xffff_fe7f_ffff_ffff, .paged, "cpu_entry_area"),
+                Region("espfix", first: 0xffff_ff00_0000_0000, last: 0xffff_ff7f_ffff_ffff, .paged, "espfix stacks"),
+                Region("EFI", first: 0xffff_ffef_0000_0000, last: 0xffff_fffe_ffff_ffff, .paged, "runtime services"),
+                Region(
+                    "text", first: 0xffff_ffff_8000_0000, last: 0xffff_ffff_9fff_ffff, .linear, "the kernel's image"),
+                Region("modules", first: 0xffff_ffff_a000_0000, last: 0xffff_ffff_feff_ffff, .paged, "modules"),
+                Region("fixmap", first: 0xffff_ffff_ff00_0000, last: 0xffff_ffff_ff5f_ffff, .paged, "fixed mappings"),
+                Region(
+                    "vsyscall", first: 0xffff_ffff_ff60_0000, last: 0xffff_ffff_ff60_0fff, .paged, "legacy vsyscalls"),
+            ],
+            softwareBits: [], absentMask: 0,
+            facts: [
+                LayoutFact("KASLR", "moves direct map, vmalloc and vmemmap in steps of 1 GiB, their order kept"),
+                LayoutFact("kernel", "not among those that vitrine run boots: bring one with --kernel"),
+            ])
+
+        /// resea, in a task.
+        public static let resea = Layout(
+            name: "resea", summary: "resea: a microkernel, a task's addresses and the straight mapping",
+            source: "nuta/resea at f6c84796: kernel/arch/x64, docs/arch/x64/memory-map.md",
+            regions: [
+                Region("text", first: 0x100_0000, last: 0x2ff_efff, .paged, ".text and .rodata"),
+                Region("cmdline", first: 0x2ff_f000, last: 0x2ff_ffff, .paged, "the command line"),
+                Region("data", first: 0x300_0000, last: 0x3ff_ffff, .paged, ".data"),
+                Region("stack", first: 0x400_0000, last: 0x41f_ffff, .paged, "the stack"),
+                Region("heap", first: 0x420_0000, last: 0xc1f_ffff, .paged, "the heap"),
+                Region("bss", first: 0xc20_0000, last: 0xfff_ffff, .paged, ".bss"),
+                Region(
+                    "dynamic", first: 0x1000_0000, last: 0x9ff_ffff_ffff, .paged, "straight mapping in the vm server"),
+                Region(
+                    "kernel", first: 0xffff_8000_0000_0000, last: 0xffff_8000_ffff_ffff, .linear,
+                    "4 GiB of physical memory, 2048 leaves 0x183"),
+            ],
+            softwareBits: [], absentMask: 0, facts: [LayoutFact("RAM", "more than 256 MiB")])
+
+        /// courseos.
+        public static let courseos = Layout(
+            name: "courseos", summary: "course_os: a teaching kernel, 32-bit addresses",
+            source: "rellermeyer/course_os at 6e79bbc: kernel/src/vm, kernel.ld",
+            regions: [
+                Region("process", first: 0, last: 0x7fff_ffff, .paged, "the process"),
+                Region("memory", first: 0x8000_0000, last: 0xbfff_ffff, .linear, "the first GiB of physical memory"),
+                Region("heap, MMIO", first: 0xc000_0000, last: 0xffff_ffff, .paged, "heap grows up, MMIO grows down"),
+            ],
+            softwareBits: [], absentMask: 0,
+            facts: [LayoutFact("kernel", "PA 0x8000 at 0x80008000, its root at PA 0x4000")])
+
+        /// panda-os.
+        public static let panda = Layout(
+            name: "panda", summary: "panda-os: processes with buffers that the kernel writes without a copy",
+            source: "michaelmelanson/panda-os at 74e3af1: docs/VIRTUAL_ADDRESS_SPACE.md, panda-kernel, panda-abi",
+            regions: [
+                Region("program", first: 0x40_0000, last: Panda.heapBase - 1, .paged, "the ELF file"),
+                Region("heap", first: Panda.heapBase, last: Panda.buffersBase - 1, .paged, "grown by brk"),
+                Region(
+                    "buffers", first: Panda.buffersBase, last: Panda.buffersBase + Panda.buffersSize - 1, .paged,
+                    "shared with the kernel"),
+                Region(
+                    "stack", first: Panda.stackBase, last: Panda.stackBase + Panda.stackSize - 1, .paged,
+                    "comes on touch"),
+                Region("window", first: 0xffff_8000_0000_0000, last: 0xffff_807f_ffff_ffff, .linear, "physical memory"),
+                Region("MMIO", first: 0xffff_9000_0000_0000, last: 0xffff_9fff_ffff_ffff, .paged, "devices, on demand"),
+                Region("kernel heap", first: 0xffff_a000_0000_0000, last: 0xffff_bfff_ffff_ffff, .paged, "NX"),
+                Region(
+                    "image", first: 0xffff_c000_0000_0000, last: 0xffff_c07f_ffff_ffff, .paged, "the kernel's image"),
+                Region(
+                    "tables", first: 0xffff_ff00_0000_0000, last: 0xffff_ff7f_ffff_ffff, .paged,
+                    "PML4[510] is the root itself"),
+            ],
+            softwareBits: [], absentMask: 0,
+            facts: [LayoutFact("roots", "PML4[256...511] shared, [510] each root's own")])
+    }
+#endif

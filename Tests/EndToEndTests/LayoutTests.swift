@@ -1,0 +1,89 @@
+// Every layout on /dev/kvm with 1 and 2 vCPUs: it passes its audit, and each rule of it is proved able to fail by a kernel
+// that breaks exactly that one.
+
+import Foundation
+import Layouts
+import Testing
+
+/// Layouts with rules, the programs that an audit wants to see, and their argument.
+private let audited = [
+    (layout: "osv", programs: ["hello"], argument: ""),
+    (layout: "osc", programs: ["process", "process"], argument: "idle"),
+    (layout: "osc-initial", programs: ["offsets", "offsets"], argument: ""),
+]
+
+@Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct LayoutAudits {
+    /// Starts a guest of a layout, as its audit wants it.
+    func start(_ bench: Bench, _ layout: String, breaking rule: String? = nil, memory: String, cpus: Int) throws {
+        let row = try #require(audited.first { $0.layout == layout })
+        var words = ["--layout", layout, "--memory", memory, "--cpus", "\(cpus)"]
+        for program in row.programs { words += ["--program", program] }
+        let breaking = rule.map { "break=\($0) " } ?? ""
+        try bench.start("g", words + ["--append", "\(breaking)args=\(row.argument)"])
+    }
+
+    /// The rules of a guest's audit, and which of them failed.
+    func audit(_ bench: Bench) throws -> (all: [String], failed: [String], skipped: [String]) {
+        let report = try bench.vitrine("audit", "g", "--json")
+        let rules = try #require(try report.json()["rules"] as? [[String: Any]], "\(report.errors)")
+        func ids(_ condition: ([String: Any]) -> Bool) -> [String] {
+            rules.filter(condition).compactMap { $0["id"] as? String }
+        }
+        return (ids { _ in true }, ids { $0["passed"] as? Bool != true }, ids { $0["skipped"] as? Bool == true })
+    }
+
+    @Test(arguments: audited.map(\.layout), [1, 2]) func soundGuestsPass(layout: String, cpus: Int) throws {
+        for memory in ["64M", "5G"] {
+            let bench = try Bench()
+            try start(bench, layout, memory: memory, cpus: cpus)
+            let found = try audit(bench)
+            #expect(found.failed == [], "\(memory): \(found.failed)")
+            // With RAM above the hole every rule applies.
+            #expect(memory != "5G" || found.skipped == [], "\(found.skipped)")
+        }
+    }
+
+    @Test(arguments: audited.map(\.layout)) func everyRuleCanFail(layout: String) throws {
+        let sound = try Bench()
+        try start(sound, layout, memory: "5G", cpus: 1)
+        let rules = try audit(sound).all
+        #expect(Set(rules).count == rules.count, "two rules with one name")
+        #expect(rules.count >= 39)
+        for rule in rules {
+            let bench = try Bench()
+            try start(bench, layout, breaking: rule, memory: "5G", cpus: 1)
+            #expect(try audit(bench).failed == [rule], "break=\(rule)")
+        }
+    }
+
+    /// The numbers that the linker was given are those of the plan.
+    @Test(arguments: KernelPlan.Name.allCases) func imagesAreLinkedWhereThePlanSays(name: KernelPlan.Name) throws {
+        let plan = KernelPlan.of(name)
+        let data = try Data(contentsOf: URL(fileURLWithPath: image("vitrine-\(plan.text).elf")))
+        func word(_ offset: Int) -> UInt64 {
+            data.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+        }
+        var loads = 0
+        for header in 0..<Int(data[56]) {
+            let at = Int(word(32)) + header * 56
+            guard data[at] == 1 else { continue }
+            let (virtual, physical) = (word(at + 16), word(at + 24))
+            #expect(physical >= plan.imageBase && physical + word(at + 40) <= plan.imageLimit)
+            // What runs before paging is as the kernel wants it lies at its physical address, in the first segment.
+            #expect(virtual &- physical == (loads == 0 ? 0 : plan.imageOffset))
+            loads += 1
+        }
+        #expect(loads == 3)
+    }
+
+    @Test(arguments: KernelPlan.Name.allCases) func tooLittleMemoryIsRefused(name: KernelPlan.Name) throws {
+        let bench = try Bench()
+        let plan = KernelPlan.of(name)
+        let least = plan.minimumMemory
+        let result = try bench.vitrine(
+            "run", "--name", "g", "--layout", "\(plan.text)", "--memory", "\(least - 4096)", "--detach")
+        #expect(result.status == 2 && result.errors.contains("at least \(least >> 20)M"), "\(result.errors)")
+        try bench.start("g", ["--layout", "\(plan.text)", "--memory", "\(least)"])
+        #expect(try bench.exec("g", "stage").first?["stage"] == "R")
+    }
+}
