@@ -161,7 +161,6 @@ private func ladder(
 
 /// Writes the ways of addresses as JSON, schema vitrine.translate/1.
 public func translateJSON(_ ways: [AddressWay], subject: Subject, pid: Int32) -> [UInt8] {
-    let format = subject.format
     var writer = JSONWriter()
     writer.object { writer in
         subject.members(schema: "vitrine.translate/1", into: &writer)
