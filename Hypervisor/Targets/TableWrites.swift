@@ -35,7 +35,16 @@ extension OwnGuest {
     /// What has been told; nothing is waited for.
     public func tableNotices() throws(TargetError) -> [TableNotice] {
         var notices: [TableNotice] = []
-        while let event = try client.nextEvent(timeout: 0) {
+        while true {
+            let event: QMPEvent
+            do throws(TargetError) {
+                guard let next = try client.nextEvent(timeout: 0) else { return notices }
+                event = next
+            } catch {
+                // What was told last says why the connection ended.
+                if notices.contains(where: { if case .ended = $0 { true } else { false } }) { return notices }
+                throw error
+            }
             switch event.name {
             case "X_VITRINE_TABLES":
                 if let failure = event.data["failure"]?.text { throw .unable(failure) }
@@ -47,7 +56,6 @@ extension OwnGuest {
             default: break
             }
         }
-        return notices
     }
 
     private static func pages(_ ranges: [JSON]) throws(TargetError) -> [GPA] {
