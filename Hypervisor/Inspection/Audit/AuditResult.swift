@@ -186,5 +186,5 @@ public struct AuditReport: Sendable {
         Column("expected") { .text($0.expected) },
         Column("found") { .text($0.finding.text) },
         Column("detail") { .text($0.finding.text) },
-        Column("count") { $0.count > 0 ? FieldValue($0.count) : .absent })
+        Column("count") { $0.count > 0 ? .unsigned(UInt64($0.count)) : .absent })
 }
