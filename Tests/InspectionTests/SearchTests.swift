@@ -83,7 +83,7 @@ import Testing
         let memory: TargetMemory
 
         init(seed: UInt64, mapped: Bool) throws {
-            ram = try GuestRAM([
+            let ram = try GuestRAM([
                 RAMRange(name: "low", start: GPA(0), size: 0x4_0000),
                 RAMRange(name: "high", start: GPA(0x4_0000), size: 0x2_0000),
             ])
@@ -117,6 +117,7 @@ import Testing
                 store(random(2) | random(2) << 8 | random(2) << 17 | random(2) << 33, at: address)
             }
             let view = try MappedMemory(slots: ram.slots, backings: ram.readOnlyBackings())
+            self.ram = ram
             memory = mapped ? .mapped(view) : .other(view)
             subject = Subject(
                 name: "random", layout: nil, slots: ram.slots, memory: .live(memory), format: .x86FourLevel(),
