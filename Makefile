@@ -13,6 +13,7 @@ SWIFT ?= swift
 SWIFTFLAGS ?=
 
 # Needed to build: the JSON parser, what loads BPF programs. Needed to test: QEMU and a stock kernel as oracles, gcc for a guest program.
+# chromium is not among them (it is 300 MB): where it is installed, the page of --format html is tried in it, else that is skipped.
 BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 qemu-system-arm linux-image-amd64 busybox-static cpio gcc libc6-dev python3 \
 	util-linux
