@@ -51,7 +51,9 @@ final class PagesText: PagesPrinter {
 
     func begin() {
         buffer.line(subject.heading)
-        if explains { buffer.add(subject.explanation) }
+        if explains {
+            for line in subject.explanation.split(separator: "\n") { buffer.line(String(line)) }
+        }
         switch view {
         case .ranges:
             buffer.add("virtual addresses")

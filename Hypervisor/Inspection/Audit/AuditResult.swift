@@ -123,13 +123,14 @@ public struct AuditReport: Sendable {
     /// Lines of at most 100 columns, continued under the rule's name.
     private func wrapped(_ text: String) -> [String] {
         var lines: [String] = []
-        var line = ""
-        for word in text.split(separator: " ", omittingEmptySubsequences: false) {
-            if line.count + word.count + 1 > 100 && !line.isEmpty {
+        let indent = String(text.prefix { $0 == " " })
+        var line = indent
+        for word in text.dropFirst(indent.count).split(separator: " ", omittingEmptySubsequences: false) {
+            if line.count + word.count + 1 > 100 && line != indent {
                 lines.append(line)
                 line = "        " + word
             } else {
-                line += (line.isEmpty && lines.isEmpty ? "" : " ") + word
+                line += (line == indent && lines.isEmpty ? "" : " ") + word
             }
         }
         lines.append(line)
