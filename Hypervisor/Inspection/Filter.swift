@@ -68,7 +68,9 @@ public indirect enum RangeFilter: Sendable, Equatable {
         case .pageSize(let size): return range.pageSize == size
         case .memoryType(let type): return !range.flags.isEmpty && types.type(of: range.flags) == type
         case .kind(let kind): return range.kind == kind
-        case .region(let name): return range.region == name
+        // On a command line a dash is easier to write than a blank.
+        case .region(let name):
+            return range.region == name || range.region == String(name.map { $0 == "-" ? " " : $0 })
         // Several bits of one entry are named with commas between them.
         case .meaning(let name): return range.meaning?.split(separator: ",").contains { $0 == name } ?? false
         case .key(let key): return !range.flags.isEmpty && ProtectionKey.of(leaf: range.leafBits) == key
@@ -99,7 +101,8 @@ public indirect enum RangeFilter: Sendable, Equatable {
     /// What there is, for help: a few lines.
     public static let help = """
         present, user, supervisor, writable, executable, wx, global, accessed, dirty, reserved, ram, mmio, unbacked,
-        page=4K|2M|1G, type=WB|WT|WC|WP|UC|UC-, region=NAME, meaning=NAME, key=N, va=A or A-B, pa=A or A-B
+        page=4K|2M|1G, type=WB|WT|WC|WP|UC|UC-, region=NAME, meaning=NAME, key=N, va=A or A-B, pa=A or A-B;
+        a name with a blank as region=direct-map or region="direct map"
         """
 
     /// Reads a filter.
@@ -120,6 +123,8 @@ private struct FilterParser {
     var tokens: [Token] = []
     var next = 0
     var depth = 0
+    /// Where a quotation begins that does not end. Quoted blanks and signs are part of a word.
+    var openQuote: Int?
     /// Parentheses and negations within each other, at most: the reader calls itself.
     static let depthLimit = 100
 
@@ -129,7 +134,12 @@ private struct FilterParser {
         var start = 0
         func isSymbol(_ character: Character) -> Bool { "()!&|".contains(character) }
         for (position, character) in text.enumerated() {
-            if character == " " || character == "\t" || isSymbol(character) {
+            if character == "\"" {
+                openQuote = openQuote == nil ? position : nil
+                if word.isEmpty { start = position }
+            } else if openQuote != nil {
+                word.append(character)
+            } else if character == " " || character == "\t" || isSymbol(character) {
                 if !word.isEmpty { tokens.append(Token(text: word, position: start)) }
                 word = ""
                 if isSymbol(character) {
@@ -161,6 +171,7 @@ private struct FilterParser {
     }
 
     mutating func whole() throws(FilterError) -> RangeFilter {
+        if let openQuote { throw fail("the quotation does not end", at: openQuote) }
         guard !tokens.isEmpty else { throw fail("a condition is missing", at: 0) }
         let filter = try either()
         guard next == tokens.count else {

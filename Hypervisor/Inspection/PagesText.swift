@@ -54,7 +54,9 @@ final class PagesText: PagesPrinter {
 
     func begin() {
         buffer.line(subject.heading, .heading)
-        if explains { buffer.add(subject.explanation) }
+        if explains {
+            for line in subject.explanation.split(separator: "\n") { buffer.line(String(line)) }
+        }
         buffer.begin(.heading)
         switch view {
         case .ranges:

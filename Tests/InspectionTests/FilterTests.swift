@@ -42,6 +42,10 @@ import Testing
         let linux = PageAttributeTable(rawValue: 0x0407_0506_0007_0106)
         #expect(try RangeFilter(parsing: "type=wc").matches(some, types: linux))
         #expect(try matches("region=main", some) && !matches("region=page", some))
+        let map = range(.readable, region: "direct map")
+        for text in ["region=\"direct map\"", "region=direct-map", "not region=main and \"region=direct map\""] {
+            #expect(try matches(text, map) && !matches(text, some))
+        }
         #expect(try matches("key=5", some) && !matches("key=0", some))
         for (text, expected) in [
             ("va=200000", true), ("va=203fff", true), ("va=204000", false), ("va=1fffff", false),
@@ -68,6 +72,7 @@ import Testing
         ("(user", 5, "')' is missing for the '(' at character 1"),
         ("user)", 4, "')' without '('"), ("user or ()", 9, "a condition is missing before ')'"),
         ("page", 4, "'page' needs a value: page=..."), ("user and page=", 14, "a value is missing after 'page='"),
+        ("region=\"direct map", 7, "the quotation does not end"),
         ("page=3x", 5, "'3x' is no page size, as 4K, 2M or 1G"),
         ("type=WBX", 5, "'WBX' is no memory type: WB, WT, WC, WP, UC or UC-"),
         ("key=16", 4, "'16' is no protection key: 0 to 15"),

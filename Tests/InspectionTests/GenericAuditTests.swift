@@ -105,6 +105,7 @@ import Testing
         damage.apply(image)
         let report = Audit.generic(subject)
         #expect(failed(report) == damage.rules, "\(report.text)")
+        #expect(report.text.contains("\nFAIL  ") && report.text.contains("\n        expected: "))
         let json = try JSON.parse(report.json)
         #expect(json["passed"]?.boolean == false)
         for rule in json["rules"]?.elements ?? [] where rule["passed"]?.boolean == false {
@@ -118,6 +119,41 @@ import Testing
         let broken = Self.damages.reduce(into: Set<String>()) { $0.formUnion($1.rules) }
         let all = Set(Audit.generic(try LinuxImage64.plain().tables.subject()).results.map(\.rule))
         #expect(all.subtracting(broken) == [Name.readInFull, Name.tablesElsewhere])
+    }
+
+    /// For information: where the kernel can write tables besides the direct map and recursive entries.
+    @Test func tablesElsewhere() throws {
+        func found(_ change: (LinuxImage64) -> Void) throws -> String? {
+            let image = try LinuxImage64.randomised()
+            change(image)
+            return Audit.generic(image.tables.subject()).results.first { $0.rule == Name.tablesElsewhere }?.finding.text
+        }
+        #expect(try found { _ in } == "none")
+        let recursive = try found {
+            $0.tables.memory[$0.tables.root + 300 * 8] = $0.tables.root | 0x63 | Leaf.nx
+        }
+        #expect(recursive == "none")
+        let mapped = try found {
+            $0.tables.map($0.vmalloc + 0x10_0000, $0.tables.root, size: 4096, bits: Leaf.kernelData)
+        }
+        #expect(mapped?.hasPrefix("1 of ") == true && mapped?.contains("0xffffd11740100000") == true)
+    }
+
+    /// Tables whose entries refer to each other at random, with random permissions, 65,536 ways and more: an end, soon.
+    @Test(.timeLimit(.minutes(1))) func tangledTables() throws {
+        var state: UInt64 = 9
+        for _ in 0..<2 {
+            let tables = try BareTables(ram: [0..<0x40_0000], tableBase: 0x1000)
+            for page in 0..<6 as Range<UInt64> {
+                for index in stride(from: 0 as UInt64, to: 512, by: 3) {
+                    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                    tables.memory[0x1000 + page << 12 + index << 3] =
+                        (state >> 20) % 6 << 12 + 0x1000 | state >> 40 & 6 | 0x61 | state & Leaf.nx
+                }
+            }
+            let report = Audit.generic(tables.subject())
+            #expect(!report.passed && report.results.count == 14)
+        }
     }
 
     @Test func moreTablesThanAreRead() throws {

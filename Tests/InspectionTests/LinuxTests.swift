@@ -199,6 +199,7 @@ import Testing
         #expect(lines[1].hasPrefix("Linux, found in these tables; KASLR moved its regions"))
         #expect(lines.contains("  direct map      0xffff8c2040000000-0xffffd1173fffffff  measured"))
         for line in lines.prefix(while: { !$0.hasPrefix("virtual") }) { #expect(line.count <= 100, "\(line)") }
+        #expect(lines.contains { $0.hasPrefix("virtual addresses                       size page") })
         let json = try JSON.parse(try pages(.json, subject))
         #expect(json["names"]?["directMapBase"]?.address == image.directMap)
         #expect(json["names"]?["vmemmapBase"]?.address == image.vmemmap)

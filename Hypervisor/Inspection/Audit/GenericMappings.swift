@@ -47,6 +47,8 @@ struct GenericMappings {
             options.range = range
             options.ignoredBits = subject.format.volatileBits
             options.tableLimit = left
+            // What is reached again by another way is read again below, once for each way that matters.
+            options.revisitLimit = 0
             options.findingLimit = 1 << 16
             var collector = SomeRuns(limit: GenericMappings.runLimit - mappings.runs.count)
             let summary = subject.space.walk(in: subject.memory, options: options, into: &collector)
