@@ -61,7 +61,8 @@ import Testing
         var random = SystemRandomNumberGenerator()
         for length in [0, 1, 2, 3, 63, 64, 65, 66, 127, 128, 129, 200, 1000] {
             for _ in 0..<20 {
-                let bytes = (0..<length).map { _ in [0, 0, 0, 1, 1, 0x80, 0xff].randomElement(using: &random) ?? 0 }
+                let choices: [UInt8] = [0, 0, 0, 1, 1, 0x80, 0xff]
+                let bytes = (0..<length).map { _ in choices.randomElement(using: &random) ?? 0 }
                 var found: [Int] = []
                 bytes.withUnsafeBytes { scanner.scan($0) { found.append($0) } }
                 #expect(found == places(of: pattern, in: bytes), "\(bytes)")
