@@ -104,7 +104,7 @@ struct DebianTests {
         guard boot.isRandomised else { return }
         let leaves = try compare(target, randomAddresses: 1000)
         #expect(leaves > 10_000)
-        try Recording.keep("debian-\(mode)", target)
+        try Recording.keep("debian-\(boot.mode)", target)
         let path = machine.folder + "/core"
         try target.client.execute(
             "dump-guest-memory", [JSONMember("paging", false), JSONMember("protocol", .string("file:\(path)"))],
