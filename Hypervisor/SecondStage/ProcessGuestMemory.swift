@@ -62,7 +62,9 @@ public final class ProcessGuestMemory: PhysicalMemory, Sendable {
     public func read(_ address: GPA, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
         var done = 0
         while done < buffer.count {
-            guard let current = address.advanced(by: UInt64(done)), let hva = slots.hva(of: current) else { return false }
+            guard let current = address.advanced(by: UInt64(done)), let hva = slots.hva(of: current) else {
+                return false
+            }
             let count = min(4096 - Int(current.rawValue & 4095), buffer.count - done)
             guard fill(hva, UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])) else { return false }
             done += count
