@@ -62,7 +62,11 @@ enum ProgramCalls {
         guard number < UInt64(Programs.capacity), let thread = Thread.current,
             Int(number) != Int(thread.pointee.program), Programs.program(Int(number)).state != .free
         else { return -1 }
-        while !Programs.program(Int(number)).state.isOver { yield_processor() }
+        while !Programs.program(Int(number)).state.isOver {
+            yield_processor()
+            // System calls run with interrupts off: whoever wants this processor's TLB flushed would wait for ever.
+            Shootdown.answer()
+        }
         return Programs.program(Int(number)).status
     }
 

@@ -5,7 +5,9 @@ import Testing
 
 @Suite(.enabled(if: Host.hasQEMU, "needs qemu-system-x86_64")) struct GuestUnderQEMU {
     /// Runs QEMU with lines for the kernel's monitor on COM2 and returns what came back and what the console says.
-    func run(machine: String, cpus: Int, lines: [String]) throws -> (answers: String, console: String) {
+    func run(
+        machine: String, cpus: Int, layout: String = "osv", program: String? = nil, lines: [String]
+    ) throws -> (answers: String, console: String) {
         let folder = FileManager.default.temporaryDirectory.appending(path: "vt-\(UInt32.random(in: 0...UInt32.max))")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -15,10 +17,12 @@ import Testing
         process.executableURL = URL(fileURLWithPath: "/usr/bin/qemu-system-x86_64")
         process.arguments = [
             "-accel", "tcg", "-M", machine, "-m", "128", "-smp", "\(cpus)", "-nodefaults", "-display", "none",
-            "-no-reboot", "-kernel", try image("vitrine-osv.elf"), "-append", "layout=osv cpus=\(cpus)",
+            "-no-reboot", "-kernel", try image("vitrine-\(layout).elf"), "-append", "layout=\(layout) cpus=\(cpus)",
             "-serial", "file:\(console)", "-serial", "unix:\(socket),server=on,wait=on",
             "-device", "isa-debug-exit,iobase=0x501,iosize=1",
         ]
+        // As a multiboot module: the first program.
+        if let program { process.arguments? += ["-initrd", try image("programs/\(program).elf")] }
         process.standardError = FileHandle.nullDevice
         try process.run()
         defer {
@@ -64,5 +68,22 @@ import Testing
         }
         #expect(answers.contains("va=0x300000000000 value=0x1234\n"), "\(answers)")
         #expect(answers.contains("error: fault=0x300000000000 code=0x"), "\(answers)")
+    }
+
+    /// The other layouts: ring 3 by SYSCALL and SYSRET's way back, as on a processor.
+    @Test func processes() throws {
+        let (answers, console) = try run(
+            machine: "q35", cpus: 2, layout: "osc", program: "process",
+            lines: [
+                "stage", "ps", "fork 0", "in 1 touch 0x200000000000", "in 1 touch 0x200000000000 5", "kill 1", "ps",
+            ])
+        #expect(console.contains("process: number 0, page 0x200000000000"), "\(console)")
+        #expect(answers.contains("program=1 parent=0\n"), "\(answers)")
+        #expect(answers.contains("va=0x200000000000 value=0x5649"), "\(answers)")
+        #expect(answers.contains("va=0x200000000000 value=0x5\n"), "\(answers)")
+        #expect(answers.contains("state=exited status=0 parent=0"), "\(answers)")
+        let offsets = try run(
+            machine: "q35", cpus: 1, layout: "osc-initial", program: "offsets", lines: ["stage", "ps"])
+        #expect(offsets.console.contains("offsets: process 0 at 0x100000000000, refused 3 of 3"), "\(offsets.console)")
     }
 }

@@ -26,7 +26,8 @@ import Testing
     @Test(arguments: [1, 2]) func childrenHaveMemoryOfTheirOwn(cpus: Int) throws {
         let console = try start("fork 4", cpus: cpus)
         let end = try bench.ended("g", program: 0)
-        #expect(end["state"] == "exited" && end["status"] == "0", "\(try text(console))")
+        let said = try text(console)
+        #expect(end["state"] == "exited" && end["status"] == "0", "\(said)")
         #expect(try text(console).contains("4 children, each with memory of its own"))
         let lines = try bench.exec("g", "ps").filter { $0["parent"] == "0" }
         #expect(lines.map { $0["status"] } == ["1", "2", "3", "4"])
@@ -74,7 +75,8 @@ import Testing
         let console = try start(what, cpus: 1, memory: what == "memory" ? "48M" : "64M")
         let end = try bench.ended("g", program: 0)
         #expect(end["state"] == "faulted" && end["status"] == "-1")
-        #expect(try text(console).contains(report), "\(try text(console))")
+        let said = try text(console)
+        #expect(said.contains(report), "\(said)")
         // The kernel goes on, and what the program had is there for the next one.
         #expect(try bench.exec("g", "load 0").first?["program"] == "1")
         #expect(try bench.ended("g", program: 1)["state"] == "faulted")
