@@ -52,7 +52,8 @@ private let audited = [
         for rule in rules {
             let bench = try Bench()
             try start(bench, layout, breaking: rule, memory: "5G", cpus: 1)
-            #expect(try audit(bench).failed == [rule], "break=\(rule)")
+            let failed = try audit(bench).failed
+            #expect(failed == [rule], "break=\(rule): \(failed)")
         }
     }
 

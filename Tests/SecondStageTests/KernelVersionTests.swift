@@ -108,11 +108,11 @@ struct KernelConstants: Sendable, CustomTestStringConvertible {
 @Suite struct HostTableTests {
     @Test func entriesOfTheProcess() {
         // P, user, writable, A, D, NX: bit 63 and the frame.
-        #expect(HostPageTables.pageMapEntry(0x8000_0001_2345_6867) == 1 << 63 | 0x12_3456)
+        #expect(HostPageTables.pageMapEntry(0x8000_0001_2345_6867) == (1 << 63 | 0x12_3456) as UInt64)
         #expect(HostPageTables.pageMapEntry(0) == 0)
         // PROT_NONE: without P, with bit 8, the address inverted.
         let inverted = ~UInt64(0x1_2345_6000) & 0x000f_ffff_ffff_f000
-        #expect(HostPageTables.pageMapEntry(inverted | 1 << 8) == 1 << 63 | 0x12_3456)
+        #expect(HostPageTables.pageMapEntry(inverted | 1 << 8) == (1 << 63 | 0x12_3456) as UInt64)
         // Swapped out, or being moved.
         #expect(HostPageTables.pageMapEntry(0x3ff_ffff_ff80_0002) == 1 << 62)
     }

@@ -116,10 +116,10 @@ class EPT(Tables):
         pick = self.random
         limit = 12 + 9 * self.levels
         sizes = [1, 2, 3] if self.gibibyte else [1, 2]
-        for _ in range(500):
+        for _ in range(700):
             level = pick.choice(sizes + [1, 1])
             shift = 12 + 9 * (level - 1)
-            region = pick.choice([0, 3 << 30, 0xFE << 32, (1 << limit) - (1 << 32), pick.getrandbits(20) << 28])
+            region = pick.choice([0, 3 << 30, 0xFE << 32, (1 << limit) - (1 << 32), pick.getrandbits(18) << 30])
             gpa = (region + (pick.getrandbits(9 if level < 3 else 3) << shift)) % (1 << limit)
             hpa = pick.getrandbits(MAXPHYADDR - shift) << shift
             self.map(gpa, hpa, level, self.choose)
@@ -182,10 +182,10 @@ class NPT(Tables):
 
     def fill(self):
         pick = self.random
-        for _ in range(500):
+        for _ in range(700):
             level = pick.choice([1, 1, 1, 2, 3])
             shift = 12 + 9 * (level - 1)
-            region = pick.choice([0, 3 << 30, 0xFE << 32, (1 << 48) - (1 << 32), pick.getrandbits(20) << 28])
+            region = pick.choice([0, 3 << 30, 0xFE << 32, (1 << 48) - (1 << 32), pick.getrandbits(18) << 30])
             gpa = (region + (pick.getrandbits(9 if level < 3 else 3) << shift)) % (1 << 48)
             self.map(gpa, pick.getrandbits(MAXPHYADDR - shift) << shift, level, self.choose)
         base = 0x55 << 30
