@@ -79,3 +79,6 @@ public final class HostThread: Sendable {
         try systemCall("sigaction") { csystem_install_kick() }
     }
 }
+
+/// Lets this thread sleep (usleep(3)).
+public func sleepThread(milliseconds: UInt32) { usleep(milliseconds &* 1000) }

@@ -72,10 +72,15 @@ struct SecondStageInputTests {
         }
     }
 
+    /// Slots that are taken away and put back all the time: a list as it was at some moment, or a word that there was none.
     @Test func slotsThatComeAndGo() throws {
         let holder = try Holder("slots=2000", "touch=1", "churn=1")
         for round in 0..<30 {
             let result = try bench.vitrine("ept", "pid:\(holder.pid)", "--json")
+            if result.status == 4 {
+                #expect(result.errors.contains("the list of memory slots changed each time it was read: try again"))
+                continue
+            }
             try #require(result.status == 0, "round \(round): \(result.errors)")
             let count = try #require(try result.json()["slots"] as? [Any]).count
             #expect(count == 2000 || count == 1999)

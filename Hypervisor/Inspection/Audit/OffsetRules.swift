@@ -4,6 +4,7 @@ import Addresses
 import GuestMemory
 import Layouts
 import PageTables
+import SystemCalls
 
 /// Rules about processes that are offsets. What a process itself does is looked at in those that run the program `offsets`.
 struct OffsetRules<Guest: AuditGuest> {
@@ -24,19 +25,17 @@ struct OffsetRules<Guest: AuditGuest> {
         _ body: @escaping ([Process]) throws -> AuditFinding
     ) -> AuditResult {
         AuditResult(name, expected: expected) {
-            guard case .lines(let lines) = try guest.command("ps") else {
-                return .wrong("the kernel does not answer 'ps'")
+            guard var processes = try running() else { return .wrong("the kernel does not answer 'ps'") }
+            if onlyOffsets {
+                // A program that was just started has something to do first.
+                var patience = 100
+                while patience > 0, !processes.filter(\.isOffsets).allSatisfy(hasTried) {
+                    sleepThread(milliseconds: 50)
+                    patience -= 1
+                    processes = try running() ?? []
+                }
+                processes.removeAll { !$0.isOffsets }
             }
-            var processes: [Process] = []
-            for line in lines where line["state"] == "running" {
-                processes.append(
-                    Process(
-                        number: try guest.count("program", in: line, of: "ps"),
-                        base: try guest.number("base", in: line, of: "ps"),
-                        root: try guest.number("root", in: line, of: "ps"),
-                        isOffsets: line["name"]?.hasPrefix("offsets") == true))
-            }
-            if onlyOffsets { processes.removeAll { !$0.isOffsets } }
             guard !processes.isEmpty else {
                 return .notApplicable(
                     "no process runs \(onlyOffsets ? "offsets" : ""); start one with --program offsets")
@@ -44,6 +43,21 @@ struct OffsetRules<Guest: AuditGuest> {
             return try body(processes)
         }
     }
+
+    /// The processes that run; nil if the kernel does not say.
+    private func running() throws -> [Process]? {
+        guard case .lines(let lines) = try guest.command("ps") else { return nil }
+        return try lines.filter { $0["state"] == "running" }.map { line in
+            Process(
+                number: try guest.count("program", in: line, of: "ps"),
+                base: try guest.number("base", in: line, of: "ps"),
+                root: try guest.number("root", in: line, of: "ps"),
+                isOffsets: line["name"]?.hasPrefix("offsets") == true)
+        }
+    }
+
+    /// Whether a process has written down how its accesses ended: the last that it does.
+    private func hasTried(_ process: Process) -> Bool { ((try? word(process.base + (5 << 30) + 8)) ?? 0) > 0 }
 
     private var oneRoot: AuditResult {
         rule("one root", expected: "every process uses the kernel's root, which the vCPU has loaded") { processes in
@@ -117,6 +131,12 @@ struct OffsetRules<Guest: AuditGuest> {
             "access through GS", expected: "what process i writes at 4 GiB is at OFFi + 4 GiB, in a page of its own",
             onlyOffsets: true
         ) { processes in
+            // Where another process's base is taken, the first access faults if nothing is there yet.
+            if case .lines(let lines) = try guest.command("ps"),
+                let ended = lines.first(where: { $0["state"] == "faulted" && $0["name"]?.hasPrefix("offsets") == true })
+            {
+                return .wrong("process \(ended["program"] ?? "?") faulted before it was done")
+            }
             var pages: Set<GPA> = []
             for process in processes {
                 let va = process.base + (1 << 32)
