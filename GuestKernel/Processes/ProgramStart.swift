@@ -55,7 +55,7 @@ enum ProgramStart {
             }
             thread.pointee.space = UnsafeMutableRawPointer(AddressSpace.current)
             if Plan.current.name == .oscInitial {
-                thread.pointee.gs_base = Break.at("access-through-gs") ? OSCInitial.firstOffset : base
+                thread.pointee.gs_base = Break.at("access-through-gs") ? base &+ 0x10000 : base
             }
             return thread
         } catch {

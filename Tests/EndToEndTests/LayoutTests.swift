@@ -50,9 +50,13 @@ private let audited = [
         #expect(Set(rules).count == rules.count, "two rules with one name")
         #expect(rules.count >= 39)
         for rule in rules {
-            let bench = try Bench()
-            try start(bench, layout, breaking: rule, memory: "5G", cpus: 1)
-            let failed = try audit(bench).failed
+            var failed: [String] = []
+            // What a rule provokes in the guest has a time limit, which a busy host may exceed: once more, then.
+            for _ in 0..<2 where failed != [rule] {
+                let bench = try Bench()
+                try start(bench, layout, breaking: rule, memory: "5G", cpus: 1)
+                failed = try audit(bench).failed
+            }
             #expect(failed == [rule], "break=\(rule): \(failed)")
         }
     }
