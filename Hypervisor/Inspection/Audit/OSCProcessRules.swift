@@ -1,4 +1,4 @@
-// The rules of osc, the current design, about roots: what all of them share, and what none shares with another.
+// The rules of osc, the current design, and of other layouts with a root a process, about roots: what all of them share, and what none shares with another.
 
 import Addresses
 import GuestMemory
@@ -11,6 +11,9 @@ struct OSCProcessRules<Guest: AuditGuest> {
 
     /// Every rule.
     func results() -> [AuditResult] { [upperHalf, lowerHalf, regions, leafBits, tablesInArena, lateMappings, loads] }
+
+    /// Those that hold in every layout with a root a process.
+    func shared() -> [AuditResult] { [upperHalf, lowerHalf, tablesInArena, lateMappings, loads] }
 
     private typealias Processes = [ProcessGuest<Guest>]
 
