@@ -163,18 +163,16 @@ struct OSCProcessRules<Guest: AuditGuest> {
             processes in
             let first = try guest.first("stats")
             var last = first
-            // A command that comes at once after the one before finds the same thread still there.
-            for round in 0..<40 where round < 5 || last["switches"] == first["switches"] {
+            func count(_ key: String) throws -> UInt64 {
+                try guest.count(key, in: last, of: "stats") - guest.count(key, in: first, of: "stats")
+            }
+            // A command that comes at once after the one before finds the same thread still there, and one that comes while
+            // processes are busy finds one of them: until some thread followed one with the same root.
+            for round in 0..<40 where try round < 5 || count("switches") == count("root-changes") {
                 last = try guest.first("stats")
             }
-            let switches =
-                try guest.count("switches", in: last, of: "stats") - guest.count("switches", in: first, of: "stats")
-            let loads =
-                try guest.count("root-loads", in: last, of: "stats")
-                - guest.count("root-loads", in: first, of: "stats")
-            let changes =
-                try guest.count("root-changes", in: last, of: "stats")
-                - guest.count("root-changes", in: first, of: "stats")
+            let (switches, loads) = (try count("switches"), try count("root-loads"))
+            let changes = try count("root-changes")
             guard switches > 0 else { return .wrong("no thread was switched to in 40 commands") }
             guard loads == changes else {
                 return .wrong("\(loads) loads of CR3 for \(changes) changes of the root in \(switches) switches")
