@@ -37,10 +37,11 @@ import Testing
         #expect(host.status == 42 && host.lines.count > 50, "\(host.output)")
         let console = try start([program], cpus: cpus, "args=one two")
         #expect(try bench.ended("g", program: 0)["status"] == "42")
-        let own = try text(console).split(separator: "\n").map(String.init).filter {
+        let said = try text(console)
+        let own = said.split(separator: "\n").map(String.init).filter {
             !$0.hasPrefix("vitrine: ") && !$0.hasPrefix("program ")
         }
-        #expect(own == host.lines, "\(try text(console))")
+        #expect(own == host.lines, "\(said)")
         let base = try #require(try bench.exec("g", "programs").first?["base"])
         #expect(link == "-static" ? base == "0x0" : base.hasPrefix("0x55") || base.hasPrefix("0x56"))
     }
@@ -70,7 +71,8 @@ import Testing
         let console = try start([idle], memory: what == "memory" ? "48M" : "64M", "args=\(what)")
         let end = try bench.ended("g", program: 0)
         #expect(end["state"] == "faulted" && end["status"] == "-1")
-        #expect(try text(console).contains(report), "\(try text(console))")
+        let said = try text(console)
+        #expect(said.contains(report), "\(said)")
         // The kernel goes on, and what the program had is there for the next one.
         let before = try bench.exec("g", "stats").first?["pages-free"]
         #expect(try bench.exec("g", "load 0").first?["program"] == "1")
