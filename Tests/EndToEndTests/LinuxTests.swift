@@ -81,7 +81,7 @@ import Testing
     }
 
     @Test func forksWithoutEndAreRefused() throws {
-        let console = try start([try guestProgram("linux-process")], cpus: 2, "args=forks")
+        let console = try start([try guestProgram("linux-process")], cpus: 2, memory: "256M", "args=forks")
         #expect(try bench.ended("g", program: 0)["status"] == "3")
         #expect(try text(console).contains("fork is refused: process table full: 64 processes"))
         for number in 1..<10 { _ = try bench.exec("g", "kill \(number)") }
@@ -98,6 +98,12 @@ import Testing
                     "--layout", "linux", "--memory", "64M", "--program", "linux-process", "--program", "linux-process",
                     "--append", "seed=\(seed) args=idle",
                 ])
+            // Each maps a page when it begins.
+            for number in [0, 1] {
+                try bench.wait("a page of process \(number)") {
+                    try bench.exec("g", "in \(number) vmas").contains { $0["kind"] == "anonymous" }
+                }
+            }
             let all = try ["bounds", "vmas"].flatMap { line in
                 try [0, 1].map { try bench.vitrine("exec", "g", "in \($0) \(line)").output }
             }
