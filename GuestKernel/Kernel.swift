@@ -80,6 +80,7 @@ enum Kernel {
     }
 
     private static func startProcessors() throws(MemoryError) {
+        try Layouts.mapDevices()
         try InterruptTable.make()
         try Processor.startFirst(wanted: Int(CommandLine.number("cpus=") ?? 1))
         try Scheduler.prepare()

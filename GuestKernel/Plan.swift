@@ -22,7 +22,18 @@ enum Layouts {
         switch Plan.current.name {
         case .osv, .osc, .oscInitial: OSvLayout.buildTemporaryTables()
         case .linux: LinuxLayout.buildTemporaryTables()
+        case .panda: PandaLayout.buildTemporaryTables()
         }
+    }
+
+    /// After stage C: devices, where they are mapped when they are needed.
+    static func mapDevices() throws(MemoryError) {
+        if Plan.current.name == .panda { try PandaLayout.mapDevices() }
+    }
+
+    /// A process's root, its upper half the kernel's: what of it is its own.
+    static func prepare(root: UInt64) {
+        if Plan.current.name == .panda { PandaLayout.own(root) }
     }
 
     /// Stage C: the runtime tables, up to the switch of the root; their root.
@@ -31,6 +42,7 @@ enum Layouts {
         case .osv, .osc, .oscInitial:
             return try OSvLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
         case .linux: return try LinuxLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
+        case .panda: return try PandaLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
         }
     }
 }

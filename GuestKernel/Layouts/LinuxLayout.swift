@@ -15,22 +15,8 @@ enum LinuxLayout {
     /// Stage C: the runtime tables, up to the switch of the root.
     static func buildRuntimeTables(memory: borrowing MemoryMap, kernelEnd: UInt64) throws(MemoryError) -> UInt64 {
         let root = try Arena.takeTable()
-        // The first 2 MiB whole, whatever of it is RAM: what the firmware or the monitor handed over lies there.
-        try PageTable.mapLinear(root, base: Linux.directMap, from: 0, to: PageTable.size2M)
-        var index = 0
-        while index < memory.count {
-            let range = memory[index]
-            let start = range.start < PageTable.size2M ? PageTable.size2M : range.start
-            if range.end > start { try PageTable.mapLinear(root, base: Linux.directMap, from: start, to: range.end) }
-            index &+= 1
-        }
-        let plan = Plan.current
-        var address = plan.imageBase
-        while address < kernelEnd {
-            let slot = try PageTable.entry(root, plan.imageOffset &+ address, level: 2)
-            PageTable.write(slot, address | Linux.imageLeaf2M)
-            address &+= PageTable.size2M
-        }
+        try PageTable.mapMemory(root, at: Linux.directMap, memory)
+        try PageTable.mapImage(root, to: kernelEnd, Linux.imageLeaf2M)
         try mapDevice(root, Linux.fixmapIOAPIC, 0xfec0_0000)
         try mapDevice(root, Linux.fixmapLocalAPIC, 0xfee0_0000)
         return root

@@ -41,7 +41,8 @@ extension AddressSpace {
         let to = (wanted &+ 4095) & ~4095
         if to > from {
             guard growHeap(start, from, to) else { return old }
-        } else if to < from && !Break.at("heap") {
+            if Break.at("heap") { try? mapFrame(from, bits: Protection([.read, .write]).leafBits) }
+        } else if to < from {
             do throws(MemoryError) { try remove(to, from) } catch { return old }
         }
         bounds.breakEnd = wanted

@@ -60,12 +60,14 @@ enum Malloc {
             case .page:
                 guard size <= OSv.pageLimit else { throw .badArea }
                 let page = try PhysicalPages.take(pages: 1).address
+                try KernelHeap.map(page, pages: 1)
                 PhysicalPages.info(page).pointee.kind = PageKind.page.rawValue
                 account(.page, 4096)
                 return area.address &+ page
             case .main:
                 let pages = (size &+ 4095) &>> 12
                 let block = try PhysicalPages.take(pages: pages).address
+                try KernelHeap.map(block, pages: pages)
                 let info = PhysicalPages.info(block)
                 info.pointee.kind = PageKind.main.rawValue
                 info.pointee.count = UInt32(truncatingIfNeeded: pages)
@@ -106,11 +108,13 @@ enum Malloc {
         case (.mempool, .mempool):
             try freeObject(physical)
         case (.page, .page) where physical & 4095 == 0:
+            KernelHeap.unmap(physical, pages: 1)
             info.pointee.kind = PageKind.reserved.rawValue
             PhysicalPages.giveBack(physical, pages: 1)
             account(.page, -4096)
         case (.main, .main) where physical & 4095 == 0:
             let pages = UInt64(info.pointee.count)
+            KernelHeap.unmap(physical, pages: pages)
             info.pointee.kind = PageKind.reserved.rawValue
             info.pointee.count = 0
             PhysicalPages.giveBack(physical, pages: pages)
@@ -128,6 +132,7 @@ enum Malloc {
         let objectSize = UInt64(16) &<< UInt64(sizeClass)
         if partial[sizeClass] == 0 {
             let page = try PhysicalPages.take(pages: 1).address
+            try KernelHeap.map(page, pages: 1)
             PhysicalPages.info(page).pointee = PageInfo(
                 kind: PageKind.mempool.rawValue, order: UInt8(truncatingIfNeeded: sizeClass), inUse: 0, firstFree: 0,
                 carved: 0, count: 0, previous: 0)
@@ -174,6 +179,7 @@ enum Malloc {
         account(.mempool, -Int64(bitPattern: objectSize))
         if info.pointee.inUse == 0 {
             unlink(page &>> 12, sizeClass)
+            KernelHeap.unmap(page, pages: 1)
             info.pointee = PageInfo(kind: 0, order: 0, inUse: 0, firstFree: 0, carved: 0, count: 0, previous: 0)
             PhysicalPages.giveBack(page, pages: 1)
         }

@@ -131,6 +131,28 @@ enum PageTable {
         }
     }
 
+    /// Maps all RAM at base + PA, and nothing else but what of the first 2 MiB is no RAM: what the firmware or the monitor
+    /// handed over lies there.
+    static func mapMemory(_ root: UInt64, at base: UInt64, _ memory: borrowing MemoryMap) throws(MemoryError) {
+        try mapLinear(root, base: base, from: 0, to: size2M)
+        var index = 0
+        while index < memory.count {
+            let range = memory[index]
+            let start = range.start < size2M ? size2M : range.start
+            if range.end > start { try mapLinear(root, base: base, from: start, to: range.end) }
+            index &+= 1
+        }
+    }
+
+    /// Maps the kernel's image where it is linked, in leaves of 2 MiB with these bits.
+    static func mapImage(_ root: UInt64, to end: UInt64, _ bits: UInt64) throws(MemoryError) {
+        var address = Plan.current.imageBase
+        while address < end {
+            write(try entry(root, Plan.current.imageOffset &+ address, level: 2), address | bits)
+            address &+= size2M
+        }
+    }
+
     /// Gives a second area the same leaves as a first one, in tables of its own.
     static func copyArea(_ root: UInt64, from: UInt64, to: UInt64) throws(MemoryError) {
         let source = read(linear(root) &+ 8 &* index(from, level: 4)) & addressMask

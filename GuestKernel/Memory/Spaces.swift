@@ -41,6 +41,7 @@ enum Spaces {
                 guard count < 64 else { throw .tooManySpaces }
                 let root = try Arena.takeTable()
                 copy_words(PageTable.linear(root) &+ 2048, PageTable.linear(kernel.pointee.root) &+ 2048, 256)
+                Layouts.prepare(root: root)
                 space.initialize(to: AddressSpace(root: root))
                 Break.make(space)
                 list[count] = space

@@ -9,6 +9,8 @@ enum VMAKind: UInt8 {
     case heap
     /// The strings of arguments and environment.
     case arguments
+    /// Memory of a process that the kernel writes by its own address.
+    case buffer
 
     var text: StaticString {
         switch self {
@@ -17,6 +19,7 @@ enum VMAKind: UInt8 {
         case .stack: return "stack"
         case .heap: return "heap"
         case .arguments: return "arguments"
+        case .buffer: return "buffer"
         }
     }
 }

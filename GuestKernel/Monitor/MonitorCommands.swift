@@ -32,6 +32,9 @@ enum MonitorCommands {
         }
         if line.matches(name, "bounds") { return MonitorBounds.show(&out) }
         if line.matches(name, "brk") { return MonitorBounds.setBreak(&line, &out) }
+        if line.matches(name, "buffer") { return MonitorBuffers.allocate(&line, &out) }
+        if line.matches(name, "buffer-free") { return MonitorBuffers.free(&line) }
+        if line.matches(name, "buffer-fill") { return MonitorBuffers.fill(&line, &out) }
         if line.matches(name, "in") { return MonitorProcesses.inside(&line, &out) }
         if line.matches(name, "fork") { return MonitorProcesses.fork(&line, &out) }
         if line.matches(name, "kill") { return MonitorProcesses.kill(&line, &out) }
@@ -69,6 +72,9 @@ enum MonitorCommands {
         out.text("command=ps usage=ps\n")
         out.text("command=bounds usage=bounds\n")
         out.text("command=brk usage=brk [VA]\n")
+        out.text("command=buffer usage=buffer SIZE\n")
+        out.text("command=buffer-free usage=buffer-free VA\n")
+        out.text("command=buffer-fill usage=buffer-fill VA SIZE VALUE\n")
         out.text("command=in usage=in PROGRAM COMMAND...\n")
         out.text("command=fork usage=fork PROGRAM\n")
         out.text("command=kill usage=kill PROGRAM [STATUS]\n")

@@ -26,8 +26,8 @@ struct ProgramImage {
     enum Convention {
         /// Ours: static-PIE, relocated by the kernel, without thread-local storage.
         case own
-        /// Linux's: at fixed addresses (ET_EXEC) or static-PIE; the program relocates itself.
-        case linux
+        /// Linux's and others': at fixed addresses (ET_EXEC) or static-PIE; the program relocates itself.
+        case standalone
     }
 
     /// The most segments a program may have.
@@ -84,7 +84,7 @@ struct ProgramImage {
         let machine = load(18, as: UInt16.self)
         guard machine == 62 else { throw .wrongMachine(UInt64(machine)) }
         let type = load(16, as: UInt16.self)
-        isFixed = type == 2 && convention == .linux
+        isFixed = type == 2 && convention == .standalone
         guard type == 3 || isFixed else { throw .notPositionIndependent(UInt64(type)) }
         entry = load(24, as: UInt64.self)
     }

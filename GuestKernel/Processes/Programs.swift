@@ -78,14 +78,15 @@ enum Programs {
         let image = try ProgramImage(
             UnsafeRawBufferPointer(
                 start: UnsafeRawPointer(bitPattern: UInt(PageTable.linear(module.address))),
-                count: Int(truncatingIfNeeded: module.size)), Plan.current.name == .linux ? .linux : .own)
+                count: Int(truncatingIfNeeded: module.size)),
+            Plan.current.name == .linux || Plan.current.name == .panda ? .standalone : .own)
         let place = try Places.take(namespace)
         guard let number = takeNumber() else {
             Places.release(place)
             throw .noNamespaceLeft
         }
         let base =
-            image.convention == .linux ? LinuxStart.base(image, process: number) : Places.base(place)
+            image.convention == .standalone ? LinuxStart.base(image, process: number) : Places.base(place)
         list[number].name = module.name
         list[number].base = base
         list[number].entry = base &+ image.entry
@@ -125,7 +126,8 @@ enum Programs {
     private static func loadHere(
         _ image: ProgramImage, _ module: BootModule, _ number: Int, at base: UInt64
     ) throws(ProgramError) -> Thread.Pointer {
-        if image.convention == .linux { return try LinuxStart.load(image, module, process: number, at: base) }
+        if Plan.current.name == .linux { return try LinuxStart.load(image, module, process: number, at: base) }
+        if Plan.current.name == .panda { return try PandaStart.load(image, module, process: number, at: base) }
         try ProgramLoader.load(image, module: module, at: base, program: Int32(truncatingIfNeeded: number))
         do throws(ProgramError) {
             return try ProgramStart.prepare(number, at: base, entry: base &+ image.entry)
@@ -232,6 +234,10 @@ enum Programs {
 
     /// A system call of a ring-3 program: numbers and registers as in vitrine.h or as in Linux, the result in RAX.
     static func systemCall(_ frame: TrapFrame) {
-        if Plan.current.name == .linux { LinuxCalls.handle(frame) } else { ProgramCalls.handle(frame) }
+        switch Plan.current.name {
+        case .linux: LinuxCalls.handle(frame)
+        case .panda: PandaCalls.handle(frame)
+        default: ProgramCalls.handle(frame)
+        }
     }
 }

@@ -8,6 +8,7 @@ public struct KernelPlan: Sendable {
         case osc = 1
         case oscInitial = 2
         case linux = 3
+        case panda = 6
     }
 
     /// Which layout this is.
@@ -68,6 +69,7 @@ public struct KernelPlan: Sendable {
         case .osc: return osc
         case .oscInitial: return oscInitial
         case .linux: return linux
+        case .panda: return panda
         }
     }
 

@@ -48,5 +48,11 @@ enum vitrine_system_call {
     VITRINE_SYS_WAIT = 61,     /* rdi number: waits until that process is over; its status */
     VITRINE_SYS_TICKS = 96,
     VITRINE_SYS_THREAD_EXIT = 231, /* this thread alone ends */
+    /* Where the layout is panda: */
+    VITRINE_SYS_BRK = 12,          /* rdi the heap's end, 0: asks; what it is afterwards */
+    VITRINE_SYS_ARGUMENT = 400,    /* rdi where the argument text goes, rsi bytes there; its length */
+    VITRINE_SYS_BUFFER = 401,      /* rdi size; a buffer's address */
+    VITRINE_SYS_BUFFER_FREE = 402, /* rdi a buffer's address; 0 */
+    VITRINE_SYS_BUFFER_FILL = 403, /* rdi address, rsi size, rdx value: the kernel writes words value, value + 1, ...; 0 */
 };
 #endif

@@ -4,12 +4,13 @@
 
 mkdir -p "$output/programs" "$output/objects/programs"
 programs=$root/Images/programs
-for name in hello allocator fault touch-ring3 process offsets linux-process; do
+for name in hello allocator fault touch-ring3 process offsets linux-process panda; do
     image=$output/programs/$name.elf
     objects=$output/objects/programs
     built="${built:-} programs/$name.elf"
     source=${name#linux-} system=System start=runtime link='-pie --no-dynamic-linker -z text'
     case $name in
+        panda) system=PandaSystem start=panda-runtime link='-static --image-base=0x400000' ;;
         linux-*) system=LinuxSystem start=linux-runtime link='-static --image-base=0x400000' ;;
     esac
     newest=$(ls -t "$image" "$programs/$source.swift" "$programs/$system.swift" "$programs/Line.swift" "$programs/runtime.S" \

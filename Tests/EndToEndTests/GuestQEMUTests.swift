@@ -89,6 +89,13 @@ import Testing
         #expect(linux.answers.contains("code=0x40") && linux.answers.contains("stack-end=0x7ff"), "\(linux.answers)")
         #expect(linux.answers.contains("error: fault=0x0 code=0x0\n"), "\(linux.answers)")
         #expect(linux.answers.contains("state=exited status=0 parent=0"), "\(linux.answers)")
+        let panda = try run(
+            machine: "q35", cpus: 2, layout: "panda", program: "panda",
+            lines: ["stage", "in 0 bounds", "in 0 buffer 4096", "in 0 touch 0x0", "in 0 brk", "kill 0", "ps"])
+        #expect(panda.console.contains("panda: process 0, buffer 0x10000000000 written"), "\(panda.console)")
+        #expect(panda.answers.contains("va=0x10000003000 size=4096\n"), "\(panda.answers)")
+        #expect(panda.answers.contains("break=0x100003000\n"), "\(panda.answers)")
+        #expect(panda.answers.contains("state=exited status=0 parent=-1"), "\(panda.answers)")
         let offsets = try run(
             machine: "q35", cpus: 1, layout: "osc-initial", program: "offsets", lines: ["stage", "ps"])
         #expect(offsets.console.contains("offsets: process 0 at 0x100000000000, refused 3 of 3"), "\(offsets.console)")

@@ -86,6 +86,12 @@ import Testing
         #expect(try text(console).contains("fork is refused: process table full: 64 processes"))
         for number in 1..<10 { _ = try bench.exec("g", "kill \(number)") }
         #expect(try bench.exec("g", "fork 63").first?["parent"] == "63")
+        for line in [
+            "bounds", "brk", "in 63 brk nonsense", "in 63 brk 1 2", "in 63 buffer 1", "in 63 map 4096 rw at 0x1000",
+        ] {
+            let refused = try bench.vitrine("exec", "g", line)
+            #expect(refused.status != 0 && refused.errors.count > 10, "\(line): \(refused.output)")
+        }
     }
 
     /// The same seed, the same addresses; another, others. So do workloads.

@@ -7,7 +7,7 @@ import PageTables
 /// Checks a guest against the rules of its layout.
 public enum Audit {
     /// The layouts that have rules.
-    public static let layouts = ["osv", "osc", "osc-initial", "linux"]
+    public static let layouts = ["osv", "osc", "osc-initial", "linux", "panda"]
 
     /// Checks every rule of a layout: the tables of the boot stages, those of now, and what the kernel does when it is asked to
     /// allocate, map, protect, fork. What that takes is given back. Nil if the layout has no rules.
@@ -17,6 +17,7 @@ public enum Audit {
         case "osc": return osc(guest)
         case "osc-initial": return oscInitial(guest)
         case "linux": return linux(guest)
+        case "panda": return panda(guest)
         default: return nil
         }
     }
@@ -49,22 +50,37 @@ public enum Audit {
 
     /// The rules of linux: its kernel half, its processes, and those of osc about roots and fork.
     public static func linux(_ guest: some AuditGuest) -> AuditReport {
-        let rules = LinuxTableRules()
         let kernel = KernelRoot(guest)
-        var results: [AuditResult] = []
-        let stageA = stage("A", of: kernel, &results)
-        if let stageA { results += rules.stageA(stageA) }
-        let stageB = stage("B", of: kernel, &results)
-        if let stageB { results += rules.stageB(stageB) }
-        if let stageC = stage("C", of: kernel, &results) {
-            results += rules.stageC(stageC, after: stageB ?? stageA) + rules.runtime(stageC)
-        }
-        results += rules.runtime(kernel.subject)
+        var results = tables(kernel, WindowTableRules.linux)
         results += OSCProcessRules(guest: guest).shared()
-        results += LinuxMemoryRules(guest: kernel).results()
+        results += WindowMemoryRules(guest: kernel, plan: .linux).results()
         results += LinuxProcessRules(guest: guest).results()
         results += OSCForkRules(guest: guest).results()
         return AuditReport(target: guest.subject.name, layout: "linux", results: results)
+    }
+
+    /// The rules of panda: its kernel half, its processes, their buffers.
+    public static func panda(_ guest: some AuditGuest) -> AuditReport {
+        let kernel = KernelRoot(guest)
+        var results = tables(kernel, WindowTableRules.panda)
+        results += OSCProcessRules(guest: guest, ownEntry: Int(Panda.recursiveEntry)).roots()
+        results += WindowMemoryRules(guest: kernel, plan: .panda).common()
+        results += PandaRules(guest: guest).results()
+        return AuditReport(target: guest.subject.name, layout: "panda", results: results)
+    }
+
+    /// The rules about the tables of the stages and of now, for layouts with one window.
+    private static func tables(_ guest: some AuditGuest, _ known: WindowTableRules?) -> [AuditResult] {
+        guard let rules = known else { return [] }
+        var results: [AuditResult] = []
+        let stageA = stage("A", of: guest, &results)
+        if let stageA { results += rules.stageA(stageA) }
+        let stageB = stage("B", of: guest, &results)
+        if let stageB { results += rules.stageB(stageB) }
+        if let stageC = stage("C", of: guest, &results) {
+            results += rules.stageC(stageC, after: stageB ?? stageA) + rules.runtime(stageC)
+        }
+        return results + rules.runtime(guest.subject)
     }
 
     /// The rules about the tables of the stages and of now, for osv and the layouts derived from it.

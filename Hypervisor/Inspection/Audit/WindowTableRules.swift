@@ -1,32 +1,90 @@
-// The linux layout's rules about the kernel's tables: the three stages, the direct map, the image, and what must not be there.
+// Rules about the kernel's tables in layouts that have all RAM in one window, NX, and the image elsewhere: linux and panda. The
+// three stages, the window, the image, and what must not be there.
 
 import Addresses
 import GuestMemory
 import Layouts
 import PageTables
 
-/// Rules about the kernel half of linux, at one moment.
-struct LinuxTableRules {
+/// Rules about the kernel half of such a layout, at one moment.
+struct WindowTableRules {
     private static let large: UInt64 = 2 << 20
     private static let gib: UInt64 = 1 << 30
-    private let plan = KernelPlan.linux
+
+    /// The layout's numbers and regions.
+    let plan: KernelPlan
+    let layout: Layout
+    /// The regions of the window, of the image, and of devices.
+    let window: Region
+    let image: Region
+    let devices: Region
+    /// What is not used before processes exist.
+    let later: Region
+    /// Where devices' registers are from the last stage on, and at it.
+    let places: [UInt64: UInt64]
+    let isDeviceMappedAtBoot: Bool
+    /// The entry of a root that refers to itself: what is reached through it is no mapping.
+    let recursiveEntry: Int?
+
+    /// The rules of linux.
+    static var linux: WindowTableRules? {
+        WindowTableRules(
+            .linux, .linux, "direct map", "text", "fixmap", later: "vmalloc",
+            places: [Linux.fixmapIOAPIC: 0xfec0_0000, Linux.fixmapLocalAPIC: 0xfee0_0000], atBoot: true)
+    }
+
+    /// The rules of panda.
+    static var panda: WindowTableRules? {
+        WindowTableRules(
+            .panda, .panda, "window", "image", "MMIO", later: "kernel heap", places: [Panda.mmio: 0xfee0_0000],
+            atBoot: false, recursiveEntry: Int(Panda.recursiveEntry))
+    }
+
+    private init?(
+        _ plan: KernelPlan, _ layout: Layout, _ window: String, _ image: String, _ devices: String, later: String,
+        places: [UInt64: UInt64], atBoot: Bool, recursiveEntry: Int? = nil
+    ) {
+        func region(_ name: String) -> Region? { layout.regions.first { $0.name == name } }
+        guard let window = region(window), let image = region(image), let devices = region(devices),
+            let later = region(later)
+        else { return nil }
+        (self.plan, self.layout, self.window, self.image) = (plan, layout, window, image)
+        (self.devices, self.later, self.places) = (devices, later, places)
+        (isDeviceMappedAtBoot, self.recursiveEntry) = (atBoot, recursiveEntry)
+    }
+
+    private static func entry(_ address: GVA) -> Int { Int(address.rawValue >> 39 & 511) }
+
+    /// Both halves, or the upper one alone, without what is reached through the root itself.
+    private func ranges(upperOnly: Bool) -> [ClosedRange<GVA>] {
+        var ranges = [GVA(OSv.areasBase)...GVA(.max)]
+        if let recursiveEntry {
+            let first: UInt64 = 0xffff << 48 | UInt64(recursiveEntry) << 39
+            ranges = [GVA(OSv.areasBase)...GVA(first - 1), GVA(first + 1 << 39)...GVA(.max)]
+        }
+        return upperOnly ? ranges : [GVA(0)...GVA(0x7fff_ffff_ffff)] + ranges
+    }
+
+    private func runs(_ subject: Subject, upperOnly: Bool = false) throws -> [MappedRun] {
+        try ranges(upperOnly: upperOnly).flatMap { try subject.audited($0).collector.runs }
+    }
 
     /// The rules of stage A: the boot tables.
     func stageA(_ subject: Subject) -> [AuditResult] {
         [
-            root("stage A, root", subject, [0, 511]),
+            root("stage A, root", subject, [0, Self.entry(image.first)]),
             AuditResult("stage A, leaves", expected: "PA 0-1 GiB 1:1 as 512 leaves of 2 MiB, bits 0xe7") {
                 try firstGiB(subject, at: 0)
             },
         ]
     }
 
-    /// The rules of stage B: the direct map through the boot tables.
+    /// The rules of stage B: the window through the boot tables.
     func stageB(_ subject: Subject) -> [AuditResult] {
         [
-            root("stage B, root", subject, [0, 273, 511]),
-            AuditResult("stage B, direct map", expected: "PA 0-1 GiB in it as 512 leaves of 2 MiB, bits 0xe7") {
-                try firstGiB(subject, at: Linux.directMap)
+            root("stage B, root", subject, [0, Self.entry(window.first), Self.entry(image.first)]),
+            AuditResult("stage B, \(window.name)", expected: "PA 0-1 GiB in it as 512 leaves of 2 MiB, bits 0xe7") {
+                try firstGiB(subject, at: window.first.rawValue)
             },
         ]
     }
@@ -40,8 +98,8 @@ struct LinuxTableRules {
                     ? .right("\(subject.root.hex), stage B had \(earlier.root.hex)")
                     : .wrong("still \(subject.root.hex), as at stage B")
             },
-            AuditResult("stage C, vmalloc", expected: "nothing is mapped in vmalloc before its first use") {
-                try nothing(subject, Linux.vmalloc, Linux.vmallocLast)
+            AuditResult("stage C, \(later.name)", expected: "nothing is mapped in it before its first use") {
+                try nothing(subject, later.first.rawValue, later.last.rawValue)
             },
         ]
     }
@@ -50,11 +108,11 @@ struct LinuxTableRules {
     func runtime(_ subject: Subject) -> [AuditResult] {
         let moment = subject.moment.hasPrefix("stage") ? subject.moment : "now"
         return [
-            directMap(subject, moment), text(subject, moment),
+            memory(subject, moment), text(subject, moment),
             AuditResult("\(moment), low half", expected: "nothing is mapped in the lower half of the kernel's root") {
                 try nothing(subject, 0, 0x7fff_ffff_ffff)
             },
-            fixmap(subject, moment), leafBits(subject, moment), elsewhere(subject, moment),
+            registers(subject, moment), leafBits(subject, moment), elsewhere(subject, moment),
             tablesInArena(subject, moment),
         ]
     }
@@ -65,8 +123,9 @@ struct LinuxTableRules {
             let entries = try subject.rootEntries()
             let present = entries.indices.filter { entries[$0] & 1 != 0 }
             guard present == wanted else { return .wrong("present: \(present)") }
-            if wanted.contains(273), entries[0] & X86Bit.address != entries[273] & X86Bit.address {
-                return .wrong("PML4[273] is \(GPA(entries[273]).hex), PML4[0] \(GPA(entries[0]).hex)")
+            let index = Self.entry(window.first)
+            if wanted.contains(index), entries[0] & X86Bit.address != entries[index] & X86Bit.address {
+                return .wrong("PML4[\(index)] is \(GPA(entries[index]).hex), PML4[0] \(GPA(entries[0]).hex)")
             }
             return .right("only PML4\(text) is present")
         }
@@ -88,10 +147,9 @@ struct LinuxTableRules {
         return runs.first.map { .wrong("\($0.va.hex) is mapped to \($0.gpa.hex)") } ?? .right("nothing is mapped")
     }
 
-    private func directMap(_ subject: Subject, _ moment: String) -> AuditResult {
+    private func memory(_ subject: Subject, _ moment: String) -> AuditResult {
         AuditResult(
-            "\(moment), direct map",
-            expected: "all RAM at \(GVA(Linux.directMap).hex) + PA, in 2 MiB leaves, nothing else"
+            "\(moment), \(window.name)", expected: "all RAM at \(window.first.hex) + PA, in 2 MiB leaves, nothing else"
         ) {
             var wanted: [ClosedRange<UInt64>] = []
             for slot in subject.slots.slots.sorted(by: { $0.guestPhysicalAddress < $1.guestPhysicalAddress }) {
@@ -105,8 +163,8 @@ struct LinuxTableRules {
             }
             var found: [ClosedRange<UInt64>] = []
             var (large, small) = (0 as UInt64, 0 as UInt64)
-            for run in try subject.audited(GVA(Linux.directMap)...GVA(Linux.directMapLast)).collector.runs {
-                let offset = run.va.rawValue &- Linux.directMap
+            for run in try subject.audited(window.first...window.last).collector.runs {
+                let offset = run.va.rawValue &- window.first.rawValue
                 guard run.gpa.rawValue == offset, !run.repeatsPage || run.pageCount == 1 else {
                     return .wrong("\(run.va.hex) is mapped to \(run.gpa.hex), not to \(GPA(offset).hex)")
                 }
@@ -129,10 +187,10 @@ struct LinuxTableRules {
     private func text(_ subject: Subject, _ moment: String) -> AuditResult {
         let start = plan.imageOffset &+ plan.imageBase
         return AuditResult(
-            "\(moment), kernel text",
+            "\(moment), \(image.name == "text" ? "kernel text" : image.name)",
             expected: "PA 0x200000 at \(GVA(start).hex), to its end rounded up to 2 MiB, at most PA 0x1800000"
         ) {
-            let runs = try subject.audited(GVA(Linux.textOffset)...GVA(Linux.textLast)).collector.runs
+            let runs = try subject.audited(image.first...image.last).collector.runs
             guard let run = runs.first else { return .wrong("nothing is mapped there") }
             guard runs.count == 1 else { return .wrong("\(runs.count) runs, the second at \(runs[1].va.hex)") }
             guard run.va.rawValue == start, run.gpa.rawValue == plan.imageBase, run.pageSize == Self.large else {
@@ -144,16 +202,15 @@ struct LinuxTableRules {
         }
     }
 
-    private func fixmap(_ subject: Subject, _ moment: String) -> AuditResult {
-        let places = [Linux.fixmapIOAPIC: 0xfec0_0000 as UInt64, Linux.fixmapLocalAPIC: 0xfee0_0000]
+    private func registers(_ subject: Subject, _ moment: String) -> AuditResult {
+        let isThere = isDeviceMappedAtBoot || moment == "now"
+        let text = places.keys.sorted().map { "\(GPA(places[$0] ?? 0).hex) at \(GVA($0).hex)" }.joined(separator: ", ")
         return AuditResult(
-            "\(moment), fixmap",
-            expected:
-                "the I/O APIC at \(GVA(Linux.fixmapIOAPIC).hex), the local APIC at \(GVA(Linux.fixmapLocalAPIC).hex), "
-                + "in 4 KiB leaves, nowhere else"
+            "\(moment), \(devices.name)",
+            expected: isThere ? "device registers: \(text), in 4 KiB leaves, nowhere else" : "no device is mapped yet"
         ) {
             var found = 0
-            for run in try subject.audited().collector.runs where run.isPresent {
+            for run in try runs(subject) where run.isPresent {
                 for device in deviceRanges where run.gpa <= device.upperBound && device.lowerBound <= run.lastGPA {
                     let va = run.va &+ (device.lowerBound &- run.gpa)
                     guard run.pageSize == 4096, places[va.rawValue] == device.lowerBound.rawValue else {
@@ -162,7 +219,8 @@ struct LinuxTableRules {
                     found += 1
                 }
             }
-            return found == 2 ? .right("both there") : .wrong("\(found) of 2 are mapped")
+            return found == (isThere ? places.count : 0)
+                ? .right(found > 0 ? "so it is" : "none") : .wrong("\(found) of \(places.count) are mapped")
         }
     }
 
@@ -170,12 +228,12 @@ struct LinuxTableRules {
         AuditResult(
             "\(moment), leaf bits",
             expected:
-                "supervisor, writable, no global and no 1 GiB leaf in the upper half; NX in all but the kernel's text"
+                "supervisor, writable, no global and no 1 GiB leaf in the upper half; NX in all but the kernel's image"
         ) {
             var leaves: UInt64 = 0
-            for run in try subject.audited(GVA(OSv.areasBase)...GVA(.max)).collector.runs {
+            for run in try runs(subject, upperOnly: true) {
                 leaves += run.pageCount
-                let isText = Linux.textOffset...Linux.textLast ~= run.va.rawValue
+                let isText = image.contains(run.va)
                 guard run.pageSize < Self.gib else { return .wrong("\(run.va.hex) is a page of 1 GiB") }
                 guard run.flags.contains(.executable) == isText, run.flags.contains(.writable),
                     run.flags.isDisjoint(with: [.user, .global])
@@ -188,9 +246,9 @@ struct LinuxTableRules {
 
     private func elsewhere(_ subject: Subject, _ moment: String) -> AuditResult {
         AuditResult("\(moment), elsewhere", expected: "no leaf of the upper half outside the layout's regions") {
-            for run in try subject.audited(GVA(OSv.areasBase)...GVA(.max)).collector.runs {
+            for run in try runs(subject, upperOnly: true) {
                 let last = run.va &+ (run.size &- 1)
-                guard let region = Layout.linux.region(of: run.va), region.contains(last) else {
+                guard let region = layout.region(of: run.va), region.contains(last) else {
                     return .wrong("\(run.va.hex)-\(last.hex) is mapped to \(run.gpa.hex)")
                 }
             }
@@ -203,9 +261,15 @@ struct LinuxTableRules {
             guard let arena = subject.slots.slots.first(where: { $0.name == "arena" }) else {
                 return .wrong("there is no slot 'arena'")
             }
-            let tables = try subject.audited().summary.tables
-            for table in tables where arena.hva(of: table.gpa) == nil {
-                return .wrong("the \(subject.format.tableName(level: table.level)) at \(table.gpa.hex) is not in it")
+            var tables: Set<GPA> = []
+            for range in ranges(upperOnly: false) {
+                for table in try subject.audited(range).summary.tables {
+                    tables.insert(table.gpa)
+                    if arena.hva(of: table.gpa) == nil {
+                        return .wrong(
+                            "the \(subject.format.tableName(level: table.level)) at \(table.gpa.hex) is not in it")
+                    }
+                }
             }
             return .right("\(counted(tables.count, "table")) in slot \(arena.id)")
         }

@@ -1,4 +1,4 @@
-// The linux layout's rules about the kernel's own memory: blocks in the direct map, guarded ones in vmalloc, one page's names.
+// Rules about the kernel's own memory in layouts with one window, linux and panda: where blocks lie, one page's names.
 
 import Addresses
 import GuestMemory
@@ -6,20 +6,29 @@ import Layouts
 import PageTables
 
 /// Rules that allocate through the kernel's monitor, and free again what they took.
-struct LinuxMemoryRules<Guest: AuditGuest> {
+struct WindowMemoryRules<Guest: AuditGuest> {
     let guest: Guest
+    /// The layout's numbers.
+    let plan: KernelPlan
 
     private var subject: Subject { guest.subject }
 
-    /// Every rule.
+    /// Every rule of linux.
     func results() -> [AuditResult] { [aliasesOfTheKernel, allocation, doubleMapping, vmallocBlock, translations] }
 
+    /// Those of panda, whose blocks have mappings of their own; the last rule comes after one that freed a block.
+    func common() -> [AuditResult] { [aliasesOfTheKernel, doubleMapping, kernelHeap, translations] }
+
     private var aliasesOfTheKernel: AuditResult {
-        let wanted = [Linux.directMap + OSv.kernelBase, Linux.textOffset + OSv.kernelBase].map { GVA($0).hex }
+        let wanted = [plan.linearBase + OSv.kernelBase, plan.imageOffset + OSv.kernelBase].map { GVA($0).hex }
         return AuditResult("aliases of the kernel", expected: "PA 0x200000 is at \(wanted.joined(separator: ", "))") {
             let page = GPA(OSv.kernelBase)...GPA(OSv.kernelBase + 4095)
             let (found, _) = aliases(of: page, root: subject.root, format: subject.format, memory: subject.memory)
-            let addresses = found.aliases.prefix(8).map(\.va.hex)
+            // Through a root in itself entries of 2 MiB leaves look like leaves of 4 KiB: those are tables, not mappings.
+            let isRecursive = plan.name == .panda
+            let addresses = found.aliases.map(\.va).filter {
+                !isRecursive || Layout.panda.region(of: $0)?.name != "tables"
+            }.prefix(8).map(\.hex)
             return addresses == wanted
                 ? .right("at \(addresses.joined(separator: ", "))") : .wrong("at \(addresses.joined(separator: ", "))")
         }
@@ -58,10 +67,45 @@ struct LinuxMemoryRules<Guest: AuditGuest> {
         }
     }
 
-    private var doubleMapping: AuditResult {
+    /// A block is mapped as long as it is allocated, page by page and NX, and by its page's address in the window besides.
+    private var kernelHeap: AuditResult {
         AuditResult(
-            "double mapping", expected: "what the guest writes through the direct map is at HVA = slot + offset"
+            "kernel heap",
+            expected: "a block has leaves of 4 KiB in the heap, NX, in every root, as long as it is allocated"
         ) {
+            var seen: [String] = []
+            for size in [64, 4096, 65536] as [UInt64] {
+                var first = GVA(0)
+                let finding = try allocated("alloc \(size)") { _, va, pa in
+                    first = GVA(va)
+                    guard Layout.panda.region(of: first)?.name == "kernel heap" else {
+                        return .wrong("at \(first.hex)")
+                    }
+                    let last = GVA(va + size - 1)
+                    for subject in try [subject] + guest.processes().map(\.subject) {
+                        guard subject.translate(first).mapping?.gpa == GPA(pa) else {
+                            return .wrong("\(first.hex) does not lead to \(GPA(pa).hex)")
+                        }
+                        for run in try subject.audited(first...last).collector.runs
+                        where run.pageSize != 4096 || !run.flags.isDisjoint(with: [.user, .executable, .global]) {
+                            return .wrong("\(run.va.hex) has \(run.flags.columns), \(pageName(run.pageSize))")
+                        }
+                    }
+                    seen.append(first.hex)
+                    return .right("")
+                }
+                guard case .right = finding else { return finding }
+                // Small blocks share a page, which may have others.
+                if size > 4096, subject.translate(first).mapping != nil {
+                    return .wrong("freed, \(first.hex) is still mapped")
+                }
+            }
+            return .right(seen.joined(separator: ", "))
+        }
+    }
+
+    private var doubleMapping: AuditResult {
+        AuditResult("double mapping", expected: "what the kernel writes to a block is at HVA = slot + offset") {
             try allocated("alloc 65536") { _, va, _ in
                 let (address, value) = (GVA(va &+ 0x1238), 0x5649_5452_494e_4531 as UInt64)
                 _ = try guest.first("touch \(address.hex) \(GVA(value).hex)")
@@ -115,11 +159,11 @@ struct LinuxMemoryRules<Guest: AuditGuest> {
     }
 
     private var translations: AuditResult {
-        AuditResult("translations", expected: "KVM translates as the tables say: each slot's ends in the direct map") {
+        AuditResult("translations", expected: "KVM translates as the tables say: each slot's ends in the window") {
             var count = 0
             for slot in subject.slots.slots {
                 for gpa in [slot.guestPhysicalAddress, slot.guestPhysicalAddress &+ (slot.size - 8)] {
-                    let va = GVA(Linux.directMap &+ gpa.rawValue)
+                    let va = GVA(plan.linearBase &+ gpa.rawValue)
                     let (ours, theirs) = (subject.translate(va).mapping?.gpa, try guest.oracle(va))
                     guard ours == gpa, theirs == gpa else {
                         let (a, b) = (ours?.hex ?? "nothing", theirs?.hex ?? "nothing")
