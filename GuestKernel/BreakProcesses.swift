@@ -6,6 +6,9 @@ extension Break {
     private static var outside: UInt64 { 0x1800_0000_0000 }
     private static var inside: UInt64 { 0x7000_0000_0000 }
 
+    /// By how much the GS base of a process that is an offset is too low.
+    static var baseError: UInt64 { at("access-through-gs") ? 0x10000 : 0 }
+
     /// A new address space. Locked.
     static func make(_ space: AddressSpace.Pointer) {
         guard isAny else { return }

@@ -148,6 +148,9 @@ enum Probe {
 
 /// The syscall instruction.
 enum SystemCall {
+    /// Bytes of the instruction (0f 05).
+    static var instructionSize: UInt64 { 2 }
+
     /// LSTAR: the entry in the upper half (a low kernel's alias there), which ring 3 cannot fetch from where ring 0 is
     /// emulated.
     static var entry: UInt64 {

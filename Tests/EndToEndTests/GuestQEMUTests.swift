@@ -1,6 +1,7 @@
 // The same kernel image under QEMU's TCG, entered by PVH: an oracle for what the kernel does on a machine that is not ours.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasQEMU, "needs qemu-system-x86_64")) struct GuestUnderQEMU {
