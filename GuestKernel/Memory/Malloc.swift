@@ -82,10 +82,22 @@ enum Malloc {
         try Memory.locked { () throws(MemoryError) in try freeLocked(address) }
     }
 
-    private static func freeLocked(_ address: UInt64) throws(MemoryError) {
-        guard address >= OSv.areasBase, let area = OSv.Area(rawValue: OSv.areaNumber(of: address)) else {
-            throw .notAllocated
+    /// The area that an address lies in; where all blocks are in one window, what its page is used for says it.
+    private static func area(of address: UInt64) -> OSv.Area? {
+        let plan = Plan.current
+        guard plan.pageBase == plan.mainBase else { return OSv.Area(rawValue: OSv.areaNumber(of: address)) }
+        if plan.debugBase != 0 && address >= plan.debugBase { return .debug }
+        let physical = address &- plan.mainBase
+        guard PhysicalPages.isManaged(physical) else { return nil }
+        switch PageKind(rawValue: PhysicalPages.info(physical).pointee.kind) {
+        case .mempool: return .mempool
+        case .page: return .page
+        default: return .main
         }
+    }
+
+    private static func freeLocked(_ address: UInt64) throws(MemoryError) {
+        guard address >= OSv.areasBase, let area = area(of: address) else { throw .notAllocated }
         if area == .debug { return try DebugArea.free(address) }
         let physical = address &- area.address
         guard PhysicalPages.isManaged(physical) else { throw .notAllocated }

@@ -3,7 +3,11 @@
 extension Programs {
     /// Forks a program that has an address space of its own. `frame` is where the child's thread goes on in ring 3. The
     /// child's number.
-    static func fork(_ parent: Int, _ frame: trap_frame, of thread: Thread.Pointer) throws(ProgramError) -> Int {
+    ///
+    /// `prepare` is called before the child runs, with its number and in its address space.
+    static func fork(
+        _ parent: Int, _ frame: trap_frame, of thread: Thread.Pointer, prepare: ((Int) -> Void)? = nil
+    ) throws(ProgramError) -> Int {
         guard let space = program(parent).space else { throw .noOwnSpace }
         guard let number = takeNumber() else { throw .tooManyPrograms }
         var child: AddressSpace.Pointer?
@@ -24,6 +28,7 @@ extension Programs {
                 copy_words(UInt64(UInt(bitPattern: copy.pointee.fpu)), UInt64(UInt(bitPattern: thread.pointee.fpu)), 64)
             }
             adopt(number, from: parent, made)
+            if let prepare { Spaces.inside(made) { prepare(number) } }
             run(number, copy)
             return number
         } catch {

@@ -1,4 +1,4 @@
-// A process (ring 3, where processes have address spaces of their own). The first word of the argument says what it does:
+// A process (ring 3, where processes have address spaces of their own; linux-process is the same with Linux's system calls). The first word of the argument says what it does:
 //
 //     idle      writes marks into its data, its stack and a mapping, and waits to be looked at (the default)
 //     fork N    N children write to what they share with it; it waits for each and finds its own memory as it was
@@ -134,8 +134,8 @@ func program(_ system: System, _ argument: UnsafePointer<CChar>) -> Int64 {
         return 1
     }
     if begins(argument, "stack") { return Int64(truncatingIfNeeded: overflow(0)) }
-    if begins(argument, "kernel") { return system.raw(1, 0xffff_8000_0020_0000, 16) }
-    if begins(argument, "unmapped") { return system.raw(1, 0x7000_0000_0000, 16) }
+    if begins(argument, "kernel") { return system.write(at: 0xffff_8000_0020_0000, 16) }
+    if begins(argument, "unmapped") { return system.write(at: 0x7000_0000_0000, 16) }
     if begins(argument, "memory") { return exhaust(system) }
     if begins(argument, "forks") { return forkWithoutEnd(system) }
     return idle(system)
