@@ -9,6 +9,7 @@ extension Break {
     /// A new address space. Locked.
     static func make(_ space: AddressSpace.Pointer) {
         guard isAny else { return }
+        if Plan.current.name == .courseos { return BreakCourseOS.make(space) }
         let root = PageTable.linear(space.pointee.root)
         if at("roots-upper-half") { write_word(root &+ 8 &* 400, read_word(root &+ 8 &* 256)) }
         if at("roots-lower-half") {
@@ -34,6 +35,7 @@ extension Break {
     /// Its end. Locked.
     static func destroy(_ space: AddressSpace.Pointer) {
         guard isAny else { return }
+        if Plan.current.name == .courseos { return BreakCourseOS.destroy(space) }
         space.pointee.removeLeaves(outside, outside &+ 4096)
         let entry = PageTable.linear(space.pointee.root) &+ 8 &* 224
         if at("processes-page-tables") {

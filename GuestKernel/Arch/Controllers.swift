@@ -64,7 +64,9 @@ enum Timer {
 
 /// The local APIC, in xAPIC mode (SDM volume 3, chapter 11).
 enum LocalAPIC {
-    private static var base: UInt64 { PageTable.linear(0xfee0_0000) }
+    private static var base: UInt64 {
+        Devices.localAPIC != 0 ? Devices.localAPIC : PageTable.linear(Devices.localAPICBase)
+    }
     private static func write(_ register: UInt64, _ value: UInt32) { write_register(base &+ register, value) }
 
     /// Software enable; the first processor takes the 8259A's interrupts at LINT0.
