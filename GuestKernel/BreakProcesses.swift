@@ -13,6 +13,7 @@ extension Break {
     /// A new address space. Locked.
     static func make(_ space: AddressSpace.Pointer) {
         guard isAny else { return }
+        if Plan.current.name == .courseos { return BreakCourseOS.make(space) }
         let root = PageTable.linear(space.pointee.root)
         if at("roots-upper-half") {
             write_word(
@@ -41,6 +42,7 @@ extension Break {
     /// Its end. Locked.
     static func destroy(_ space: AddressSpace.Pointer) {
         guard isAny else { return }
+        if Plan.current.name == .courseos { return BreakCourseOS.destroy(space) }
         space.pointee.removeLeaves(outside, outside &+ 4096)
         space.pointee.removeLeaves(inside, inside &+ 4096)
         if at("end-of-the-user-half") { space.pointee.removeLeaves(Linux.userEnd, Linux.userEnd &+ 4096) }

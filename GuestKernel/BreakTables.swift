@@ -33,6 +33,7 @@ extension Break {
 
     private static func damage(_ root: UInt64) {
         slot = 0
+        if Plan.current.name == .courseos && !isStage("a") && !isStage("b") { return }
         // What follows `stage-x-` or `now-`.
         let at = begins("stage-", "") ? 8 : 4
         let plan = Plan.current
@@ -67,7 +68,7 @@ extension Break {
 
     /// For stage C's rule about its root: stage B runs on the page that stage C will take for it.
     static func sameRoot() {
-        guard at("stage-c-root") else { return }
+        guard at("stage-c-root"), Plan.current.name != .courseos else { return }
         let root = Plan.current.arenaBase
         copy_words(PageTable.linear(root), PageTable.linear(boot_pml4()), 512)
         write_cr3(root)
@@ -75,7 +76,7 @@ extension Break {
 
     /// Back to the boot tables, the page as it was.
     static func bootRoot() {
-        guard at("stage-c-root") else { return }
+        guard at("stage-c-root"), Plan.current.name != .courseos else { return }
         write_cr3(boot_pml4())
         clear_words(PageTable.linear(Plan.current.arenaBase), 512)
     }
@@ -124,6 +125,7 @@ extension Break {
 
     /// For the rules that are broken by one more mapping, made when the runtime tables stand.
     static func mapMore() {
+        if Plan.current.name == .courseos { return BreakCourseOS.now() }
         guard at("aliases-of-core") else { return }
         let plan = Plan.current
         let spare = plan.imageOffset == 0 ? 0x7000_0000_0000 : plan.imageOffset &+ 0x3f00_0000
@@ -134,7 +136,9 @@ extension Break {
     /// For the rule about translations: from the moment a block of debug is freed until the next command, this processor's
     /// root is a copy without mempool.
     static func afterCommand(freed address: UInt64?) {
-        guard at("translations"), let address, address >= Plan.current.debugBase else { return }
+        guard at("translations"), Plan.current.debugBase != 0, let address, address >= Plan.current.debugBase else {
+            return
+        }
         if Plan.current.name == .linux {
             if copy == 0 { copy = shortenDirectMap() ?? 0 }
             if copy != 0 { write_cr3(copy) }

@@ -22,6 +22,7 @@ enum Layouts {
         switch Plan.current.name {
         case .osv, .osc, .oscInitial: OSvLayout.buildTemporaryTables()
         case .linux: LinuxLayout.buildTemporaryTables()
+        case .courseos: break  // the boot tables have the window
         }
     }
 
@@ -31,7 +32,25 @@ enum Layouts {
         case .osv, .osc, .oscInitial:
             return try OSvLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
         case .linux: return try LinuxLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
+        case .courseos: return try CourseOSLayout.buildRuntimeTables(memory: memory)
         }
+    }
+
+    /// What of the tables has to wait until pages are managed.
+    static func finishTables() throws(MemoryError) {
+        if Plan.current.name == .courseos { try CourseOSLayout.finishTables() }
+    }
+
+    /// Gives a new root the kernel's part of the address space: the upper half, where it is that. Locked.
+    static func shareKernel(with root: UInt64) throws(MemoryError) {
+        if Plan.current.name == .courseos { return try CourseOSLayout.shareKernel(with: root) }
+        copy_words(PageTable.linear(root) &+ 2048, PageTable.linear(Spaces.kernel.pointee.root) &+ 2048, 256)
+    }
+
+    /// Takes the kernel's part out of a root that has nothing else any more. Locked.
+    static func takeKernel(from root: UInt64) {
+        if Plan.current.name == .courseos { return CourseOSLayout.takeKernel(from: root) }
+        clear_words(PageTable.linear(root) &+ 2048, 256)
     }
 }
 

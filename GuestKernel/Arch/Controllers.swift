@@ -65,7 +65,8 @@ enum Timer {
 /// The local APIC, in xAPIC mode (SDM volume 3, chapter 11).
 enum LocalAPIC {
     private static var base: UInt64 {
-        Plan.current.localAPIC != 0 ? Plan.current.localAPIC : PageTable.linear(0xfee0_0000)
+        if Devices.localAPIC != 0 { return Devices.localAPIC }
+        return Plan.current.localAPIC != 0 ? Plan.current.localAPIC : PageTable.linear(Devices.localAPICBase)
     }
     private static func write(_ register: UInt64, _ value: UInt32) { write_register(base &+ register, value) }
 

@@ -151,10 +151,10 @@ enum SystemCall {
     /// Bytes of the instruction (0f 05).
     static var instructionSize: UInt64 { 2 }
 
-    /// LSTAR: the entry in the upper half (a low kernel's alias there), which ring 3 cannot fetch from where ring 0 is
-    /// emulated.
+    /// LSTAR: the entry where the kernel is linked, or, where that is VA = PA, its alias in the upper half: ring 3 cannot
+    /// fetch from it, and where ring 0 is emulated faults there.
     static var entry: UInt64 {
         let address = address_of_syscall_entry()
-        return Int64(bitPattern: address) < 0 ? address : PageTable.linear(address)
+        return Plan.current.imageOffset != 0 ? address : PageTable.linear(address)
     }
 }

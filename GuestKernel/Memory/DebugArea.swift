@@ -23,6 +23,7 @@ enum DebugArea {
     /// A block with at least `size` bytes of data, zeroed.
     static func allocate(_ size: UInt64) throws(MemoryError) -> Block {
         let bytes = (size &+ 4095) & ~4095
+        guard Plan.current.debugBase != 0 else { throw .badArea }
         guard size > 0, bytes &>> 12 < PhysicalPages.freePages else { throw size > 0 ? .outOfMemory : .badSize }
         if next == 0 { next = OSv.Area.debug.address }
         let block = Block(header: next, data: next &+ 8192, size: bytes)

@@ -17,6 +17,8 @@ enum MonitorCommands {
         if line.matches(name, "free") { return free(&line, &out) }
         if line.matches(name, "debug-alloc") { return debugAllocate(&line, &out) }
         if line.matches(name, "map") { return map(&line, &out) }
+        if line.matches(name, "mmio") { return MonitorHeap.map(&line, &out) }
+        if line.matches(name, "mmio-end") { return MonitorHeap.unmap(&line, &out) }
         if line.matches(name, "touch") { return touch(&line, &out) }
         if line.matches(name, "protect") { return protect(&line, &out) }
         if line.matches(name, "unmap") { return unmap(&line, &out) }
@@ -45,7 +47,7 @@ enum MonitorCommands {
     }
 
     /// The error line of a command that memory was refused to. The answer "" says that it is written.
-    private static func refuse(_ error: MemoryError, _ out: inout TextWriter) -> StaticString {
+    static func refuse(_ error: MemoryError, _ out: inout TextWriter) -> StaticString {
         out.text("error: ")
         error.write(to: &out)
         out.newline()
@@ -60,6 +62,8 @@ enum MonitorCommands {
         out.text("command=free usage=free VA\n")
         out.text("command=debug-alloc usage=debug-alloc SIZE\n")
         out.text("command=map usage=map SIZE [PERM] [at VA]\n")
+        out.text("command=mmio usage=mmio PA SIZE\n")
+        out.text("command=mmio-end usage=mmio-end VA\n")
         out.text("command=touch usage=touch VA [VALUE]\n")
         out.text("command=protect usage=protect VA SIZE PERM\n")
         out.text("command=unmap usage=unmap VA SIZE\n")
@@ -72,7 +76,7 @@ enum MonitorCommands {
         out.text("command=in usage=in PROGRAM COMMAND...\n")
         out.text("command=fork usage=fork PROGRAM\n")
         out.text("command=kill usage=kill PROGRAM [STATUS]\n")
-        out.text("command=work usage=work heap|map|fork SEED ROUNDS [PROGRAM]\n")
+        out.text("command=work usage=work heap|map|collide|fork SEED ROUNDS [PROGRAM]\n")
         out.text("command=cpus usage=cpus\n")
         out.text("command=stats usage=stats\n")
         out.text("command=panic usage=panic\n")
@@ -84,6 +88,10 @@ enum MonitorCommands {
     // MARK: Areas
 
     private static func areas(_ out: inout TextWriter) -> StaticString? {
+        if MappedHeap.isUsed {
+            MonitorHeap.areas(&out)
+            return nil
+        }
         area(&out, .main)
         area(&out, .page)
         area(&out, .mempool)
@@ -135,7 +143,7 @@ enum MonitorCommands {
             out.text(" pa=")
             out.hex(Spaces.kernel.pointee.physical(of: block) ?? UInt64.max)
             out.text(" area=")
-            out.text(name(area))
+            out.text(MappedHeap.isUsed ? "heap" : name(area))
             out.text(" size=")
             out.decimal(size)
             out.newline()
@@ -226,7 +234,7 @@ enum MonitorCommands {
         }
         guard line.word() == nil else { return "too many words" }
         do throws(Probe.Fault) {
-            let isLinear = address >= OSv.areasBase
+            let isLinear = address >= (MappedHeap.isUsed ? Plan.current.heapBase : OSv.areasBase)
             if isLinear && address &- Plan.current.mainBase &- Contract.holeEnd < 1 &<< 40
                 && Break.at("ram-above-the-hole")
             {

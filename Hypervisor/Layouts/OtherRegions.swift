@@ -1,4 +1,4 @@
-// Layouts that have names for the inspector and no kernel here: resea, courseos, panda.
+// Layouts that have names for the inspector and no kernel here: resea, panda.
 
 #if !hasFeature(Embedded)
     import Addresses
@@ -36,18 +36,6 @@
                     "4 GiB of physical memory, 2048 leaves 0x183"),
             ],
             softwareBits: [], absentMask: 0, facts: [LayoutFact("RAM", "more than 256 MiB")])
-
-        /// courseos.
-        public static let courseos = Layout(
-            name: "courseos", summary: "course_os: a teaching kernel, 32-bit addresses",
-            source: "rellermeyer/course_os at 6e79bbc: kernel/src/vm, kernel.ld",
-            regions: [
-                Region("process", first: 0, last: 0x7fff_ffff, .paged, "the process"),
-                Region("memory", first: 0x8000_0000, last: 0xbfff_ffff, .linear, "the first GiB of physical memory"),
-                Region("heap, MMIO", first: 0xc000_0000, last: 0xffff_ffff, .paged, "heap grows up, MMIO grows down"),
-            ],
-            softwareBits: [], absentMask: 0,
-            facts: [LayoutFact("kernel", "PA 0x8000 at 0x80008000, its root at PA 0x4000")])
 
         /// panda-os.
         public static let panda = Layout(

@@ -19,6 +19,7 @@ enum Host {
 
     /// Whether QEMU is installed.
     static let hasQEMU = access("/usr/bin/qemu-system-x86_64", X_OK) == 0
+    static let hasARM = access("/usr/bin/qemu-system-arm", X_OK) == 0
 
     /// Whether ring 0 of a guest is emulated (KVM without hardware virtualisation): then KVM counts its instructions.
     static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -8,6 +8,11 @@ import PageTables
 /// Rules about the roots of processes.
 struct OSCProcessRules<Guest: AuditGuest> {
     let guest: Guest
+    /// The layout's numbers: where a process ends.
+    var plan = KernelPlan.osc
+
+    /// Those that hold wherever a process has a root of its own.
+    func common() -> [AuditResult] { [lowerHalf, leafBits, tablesInArena, loads] }
 
     /// Every rule.
     func results() -> [AuditResult] { [upperHalf, lowerHalf, regions, leafBits, tablesInArena, lateMappings, loads] }
@@ -15,9 +20,9 @@ struct OSCProcessRules<Guest: AuditGuest> {
     /// Those that hold in every layout with a root a process.
     func shared() -> [AuditResult] { [upperHalf, lowerHalf, tablesInArena, lateMappings, loads] }
 
-    private typealias Processes = [ProcessGuest<Guest>]
+    typealias Processes = [ProcessGuest<Guest>]
 
-    private func rule(
+    func rule(
         _ name: String, expected: String, _ body: @escaping (Processes) throws -> AuditFinding
     ) -> AuditResult {
         AuditResult(name, expected: expected) {
@@ -54,12 +59,12 @@ struct OSCProcessRules<Guest: AuditGuest> {
     private var lowerHalf: AuditResult {
         rule(
             "roots, lower half",
-            expected: "no table below PML4[0...255] belongs to two roots, and no page can be written through two"
+            expected: "no table of a process's part belongs to two roots, and no page can be written through two"
         ) { processes in
             var tables: [GPA: UInt64] = [:]
             var pages: [GPA: UInt64] = [:]
             for process in processes {
-                let found = try process.subject.audited(GVA(0)...GVA(OSv.vmaEnd - 1))
+                let found = try process.subject.audited(GVA(0)...GVA(plan.vmaEnd - 1))
                 for table in found.summary.tables {
                     if let other = tables.updateValue(process.number, forKey: table.gpa), other != process.number {
                         return .wrong(
@@ -101,7 +106,7 @@ struct OSCProcessRules<Guest: AuditGuest> {
         rule("processes, leaf bits", expected: "leaves of processes are for the user, and none is global") {
             processes in
             for process in processes {
-                for run in try process.subject.audited(GVA(0)...GVA(OSv.areasBase - 1)).collector.runs
+                for run in try process.subject.audited(GVA(0)...GVA(plan.vmaEnd - 1)).collector.runs
                 where run.isPresent {
                     guard run.flags.contains(.user), !run.flags.contains(.global) else {
                         return .wrong("process \(process.number): \(run.va.hex) has \(run.flags.columns)")
@@ -119,7 +124,7 @@ struct OSCProcessRules<Guest: AuditGuest> {
             }
             var count = 0
             for process in processes {
-                let tables = try process.subject.audited(GVA(0)...GVA(OSv.vmaEnd - 1)).summary.tables
+                let tables = try process.subject.audited(GVA(0)...GVA(plan.vmaEnd - 1)).summary.tables
                 for table in tables where arena.hva(of: table.gpa) == nil {
                     return .wrong("process \(process.number) has a table at \(table.gpa.hex)")
                 }
