@@ -2,9 +2,11 @@
 
 extension Break {
     nonisolated(unsafe) private static var shared: UInt64 = 0
-    /// Where a process has something that it should not have: PML4[48], outside every region, and PML4[224], in mmap.
+    /// Where a process has something that it should not have: PML4[48], outside every region, and in mmap.
     private static var outside: UInt64 { 0x1800_0000_0000 }
-    private static var inside: UInt64 { 0x7000_0000_0000 }
+    private static var inside: UInt64 { spare &<< 39 }
+    /// The entry of a root for that.
+    private static var spare: UInt64 { Plan.current.name == .resea ? 16 : 224 }
 
     /// A new address space. Locked.
     static func make(_ space: AddressSpace.Pointer) {
@@ -14,13 +16,13 @@ extension Break {
         if at("roots-upper-half") { write_word(root &+ 8 &* 400, read_word(root &+ 8 &* 256)) }
         if at("roots-lower-half") {
             if shared == 0 { shared = (try? Arena.takeTable()) ?? 0 }
-            write_word(root &+ 8 &* 224, shared | Plan.current.tableBits)
+            write_word(root &+ 8 &* spare, shared | Plan.current.tableBits)
         }
         if at("processes-regions") { try? space.pointee.mapFrame(outside, bits: OSv.leafBits4K) }
         if at("processes-leaf-bits") { try? space.pointee.mapFrame(inside, bits: OSv.leafBits4K | 1 << 8) }
         if at("processes-page-tables"), let page = try? PhysicalPages.take(pages: 1) {
             clear_words(PageTable.linear(page.address), 512)
-            write_word(root &+ 8 &* 224, page.address | Plan.current.tableBits)
+            write_word(root &+ 8 &* spare, page.address | Plan.current.tableBits)
         }
     }
 
@@ -36,8 +38,9 @@ extension Break {
     static func destroy(_ space: AddressSpace.Pointer) {
         guard isAny else { return }
         if Plan.current.name == .courseos { return BreakCourseOS.destroy(space) }
+        if Plan.current.name == .resea { BreakResea.destroy(space) }
         space.pointee.removeLeaves(outside, outside &+ 4096)
-        let entry = PageTable.linear(space.pointee.root) &+ 8 &* 224
+        let entry = PageTable.linear(space.pointee.root) &+ 8 &* spare
         if at("processes-page-tables") {
             PhysicalPages.giveBack(read_word(entry) & PageTable.addressMask, pages: 1)
         } else if !at("roots-lower-half") {

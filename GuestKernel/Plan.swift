@@ -21,7 +21,7 @@ enum Layouts {
     static func buildTemporaryTables() {
         switch Plan.current.name {
         case .osv, .osc, .oscInitial: OSvLayout.buildTemporaryTables()
-        case .courseos: break  // the boot tables have the window
+        case .resea, .courseos: break  // the boot tables have the window
         }
     }
 
@@ -30,6 +30,7 @@ enum Layouts {
         switch Plan.current.name {
         case .osv, .osc, .oscInitial:
             return try OSvLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
+        case .resea: return try ReseaLayout.buildRuntimeTables()
         case .courseos: return try CourseOSLayout.buildRuntimeTables(memory: memory)
         }
     }

@@ -7,6 +7,8 @@ enum VMAKind: UInt8 {
     /// A stack: copied at once by fork.
     case stack
     case heap
+    /// Physical memory at VA = PA.
+    case straight
 
     var text: StaticString {
         switch self {
@@ -14,6 +16,7 @@ enum VMAKind: UInt8 {
         case .program: return "program"
         case .stack: return "stack"
         case .heap: return "heap"
+        case .straight: return "straight"
         }
     }
 }

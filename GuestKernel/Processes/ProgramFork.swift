@@ -4,6 +4,7 @@ extension Programs {
     /// Forks a program that has an address space of its own. `frame` is where its thread is in ring 3; the child's goes on
     /// there with 0 in RAX. The child's number.
     static func fork(_ parent: Int, _ frame: trap_frame, of thread: Thread.Pointer) throws(ProgramError) -> Int {
+        guard Plan.current.name != .resea else { throw .tasksDoNotFork }
         guard let space = program(parent).space else { throw .noOwnSpace }
         guard let number = takeNumber() else { throw .tooManyPrograms }
         var child: AddressSpace.Pointer?

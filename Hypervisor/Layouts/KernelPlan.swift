@@ -7,6 +7,7 @@ public struct KernelPlan: Sendable {
         case osv = 0
         case osc = 1
         case oscInitial = 2
+        case resea = 5
         case courseos = 6
     }
 
@@ -78,6 +79,7 @@ public struct KernelPlan: Sendable {
         case .osv: return osv
         case .osc: return osc
         case .oscInitial: return oscInitial
+        case .resea: return resea
         case .courseos: return courseos
         }
     }

@@ -5,12 +5,13 @@ import Foundation
 import Layouts
 import Testing
 
-/// Layouts with rules, the programs that an audit wants to see, their argument, and how many rules there are at least.
+/// Layouts with rules, the programs that an audit wants to see, their argument, how many rules there are at least, and RAM below 1 GiB.
 private let audited = [
-    (layout: "osv", programs: ["hello"], argument: "", rules: 39),
-    (layout: "osc", programs: ["process", "process"], argument: "idle", rules: 39),
-    (layout: "osc-initial", programs: ["offsets", "offsets"], argument: "", rules: 39),
-    (layout: "courseos", programs: ["process", "process"], argument: "idle", rules: 25),
+    (layout: "osv", programs: ["hello"], argument: "", rules: 39, memory: "64M"),
+    (layout: "osc", programs: ["process", "process"], argument: "idle", rules: 39, memory: "64M"),
+    (layout: "osc-initial", programs: ["offsets", "offsets"], argument: "", rules: 39, memory: "64M"),
+    (layout: "resea", programs: [], argument: "idle", rules: 20, memory: "320M"),
+    (layout: "courseos", programs: ["process", "process"], argument: "idle", rules: 25, memory: "64M"),
 ]
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct LayoutAudits {
@@ -34,7 +35,7 @@ private let audited = [
     }
 
     @Test(arguments: audited.map(\.layout), [1, 2]) func soundGuestsPass(layout: String, cpus: Int) throws {
-        for memory in ["64M", "5G"] {
+        for memory in [try #require(audited.first { $0.layout == layout }).memory, "5G"] {
             let bench = try Bench()
             try start(bench, layout, memory: memory, cpus: cpus)
             let found = try audit(bench)
