@@ -16,7 +16,7 @@ enum BreakCourseOS {
             write_word(PageTable.walk(root, PageTable.linear(middle)).slot, 0)
         }
         if Break.at("now-below") { set(root, 0x1000, 0x1000 | Plan.current.kernelLeaf4K) }
-        if Break.at("now-devices") { set(root, 0xf000_0000, Devices.localAPICBase | CourseOS.deviceLeaf) }
+        if Break.at("now-devices") { set(root, 0xf000_0000, Devices.localAPIC | CourseOS.deviceLeaf) }
         if Break.at("now-elsewhere") { set(root, 0x1800_0000_0000, 0x10_0000 | CourseOS.heapLeaf) }
         if Break.at("now-page-tables"), let page = try? PhysicalPages.take(pages: 1).address,
             let place = try? PageTable.entry(root, PageTable.linear(0), level: 2, splits: false)

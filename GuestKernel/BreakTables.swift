@@ -10,6 +10,7 @@ extension Break {
     /// Around the report of a stage: `letter` is a, b or c.
     static func aroundStage(_ letter: StaticString, _ report: () -> Void) {
         guard isAny else { return report() }
+        if Plan.current.name == .linux { return aroundLinuxStage(letter, report) }
         let root = read_cr3()
         if begins("stage-", letter) {
             damage(root)
@@ -141,6 +142,11 @@ extension Break {
     /// root is a copy without mempool.
     static func afterCommand(freed address: UInt64?) {
         guard at("translations"), Plan.current.debugBase != 0, let address, address >= Plan.current.debugBase else {
+            return
+        }
+        if Plan.current.name == .linux {
+            if copy == 0 { copy = shortenDirectMap() ?? 0 }
+            if copy != 0 { write_cr3(copy) }
             return
         }
         if copy == 0 { copy = (try? PhysicalPages.take(pages: 1).address) ?? 0 }

@@ -21,6 +21,7 @@ enum Layouts {
     static func buildTemporaryTables() {
         switch Plan.current.name {
         case .osv, .osc, .oscInitial: OSvLayout.buildTemporaryTables()
+        case .linux: LinuxLayout.buildTemporaryTables()
         case .resea, .courseos: break  // the boot tables have the window
         }
     }
@@ -30,6 +31,7 @@ enum Layouts {
         switch Plan.current.name {
         case .osv, .osc, .oscInitial:
             return try OSvLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
+        case .linux: return try LinuxLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
         case .resea: return try ReseaLayout.buildRuntimeTables()
         case .courseos: return try CourseOSLayout.buildRuntimeTables(memory: memory)
         }
@@ -53,10 +55,11 @@ enum Layouts {
     }
 }
 
-/// A rule of the audit that this kernel breaks on purpose: `break=RULE` on the command line, RULE as `vitrine audit --json`
-/// has it in `id`. What breaks it stands where the rule is kept.
+/// Rules of the audit that this kernel breaks on purpose: `break=RULE` on the command line, RULE as `vitrine audit --json`
+/// has it in `id`, or several with commas between them. What breaks a rule stands where the rule is kept.
 enum Break {
-    nonisolated(unsafe) private static var rule = InlineArray<64, UInt8>(repeating: 0)
+    private static var limit: Int { 1024 }
+    nonisolated(unsafe) private static var rule = InlineArray<1024, UInt8>(repeating: 0)
     nonisolated(unsafe) private(set) static var count = 0
 
     /// Whether any rule is to be broken.
@@ -65,7 +68,7 @@ enum Break {
     /// Reads the command line, in stage A: what it says is copied, for it lies elsewhere later.
     static func start() {
         guard let text = CommandLine.value("break=") else { return }
-        while count < 64, text[count] != 0, text[count] != 0x20 {
+        while count < limit, text[count] != 0, text[count] != 0x20 {
             rule[count] = UInt8(bitPattern: text[count])
             count &+= 1
         }
@@ -76,12 +79,20 @@ enum Break {
 
     /// For the rules `malloc-SIZE`: another area than the right one.
     static func area(for size: UInt64) -> OSv.Area? {
+        if size == 65536 && at("allocation") { return .debug }
         if size == 64 && at("malloc-64") || size == 4096 && at("malloc-4096") { return .main }
         return size == 65536 && at("malloc-65536") ? .debug : nil
     }
 
     @inline(never) private static func matches(_ name: StaticString) -> Bool {
-        name.utf8CodeUnitCount == count && hasPrefix(name, at: 0)
+        let size = name.utf8CodeUnitCount
+        var start = 0
+        while start &+ size <= count {
+            if (start &+ size == count || rule[start &+ size] == 0x2c) && hasPrefix(name, at: start) { return true }
+            while start < count && rule[start] != 0x2c { start &+= 1 }
+            start &+= 1
+        }
+        return false
     }
 
     /// Whether the rule has this text from a place on.

@@ -65,7 +65,7 @@ enum Timer {
 /// The local APIC, in xAPIC mode (SDM volume 3, chapter 11).
 enum LocalAPIC {
     private static var base: UInt64 {
-        Devices.localAPIC != 0 ? Devices.localAPIC : PageTable.linear(Devices.localAPICBase)
+        Plan.current.localAPIC != 0 ? Plan.current.localAPIC : PageTable.linear(Devices.localAPIC)
     }
     private static func write(_ register: UInt64, _ value: UInt32) { write_register(base &+ register, value) }
 

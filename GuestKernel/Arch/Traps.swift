@@ -148,6 +148,9 @@ enum Probe {
 
 /// The syscall instruction.
 enum SystemCall {
+    /// Bytes of the instruction (0f 05).
+    static var instructionSize: UInt64 { 2 }
+
     /// LSTAR: the entry where the kernel is linked, or, where that is VA = PA, its alias in the upper half: ring 3 cannot
     /// fetch from it, and where ring 0 is emulated faults there.
     static var entry: UInt64 {

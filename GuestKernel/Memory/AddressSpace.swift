@@ -9,6 +9,10 @@ struct AddressSpace {
     let root: UInt64
     /// What is mapped in the part that `map` and `unmap` are for.
     var vmas = VMAList()
+    /// Where the parts of a process lie, in layouts that say so.
+    var bounds = Bounds()
+    /// What a process is given as random numbers; they follow from a seed.
+    var random = Linux.Random(seed: 0, process: 0)
 
     typealias Pointer = UnsafeMutablePointer<AddressSpace>
 
@@ -30,21 +34,32 @@ struct AddressSpace {
         let start: UInt64
         if let address {
             try check(address, bytes)
+            if bounds.isKeptForStack(address, address &+ bytes) && kind != .stack { throw .overlap }
             let index = vmas.firstIndex(above: address)
             guard index == vmas.count || vmas[index].start >= address &+ bytes else { throw .overlap }
             start = address
         } else {
             // Large ones where 2 MiB pages fit them.
             let alignment = bytes >= PageTable.size2M ? PageTable.size2M : PageTable.size4K
-            let range = OffsetProcess.searchRange
-            guard let found = vmas.search(from: range.from, below: range.below, size: bytes, alignment: alignment)
-            else { throw .outOfMemory }
+            guard let found = free(bytes, alignment: alignment) else { throw .outOfMemory }
             start = found
         }
         let vma = VMA(start: start, end: start &+ bytes, protection: protection, kind: kind, program: program)
         vmas.insert(vma, at: vmas.firstIndex(above: start))
         if Break.at("demand-paging") && bytes <= 8192 { try mapFrame(start, bits: protection.leafBits) }
         return start
+    }
+
+    /// Where there is room for a mapping: down from the top of the mapping segment, or up from where the layout's begins.
+    private func free(_ size: UInt64, alignment: UInt64) -> UInt64? {
+        if bounds.mappingTop != 0 && !Break.at("mapping-segment") {
+            let lowest = (bounds.breakEnd &+ 4095) & ~4095
+            return vmas.search(downFrom: bounds.mappingTop, to: lowest, size: size, alignment: alignment)
+        }
+        let range =
+            bounds.mappingTop != 0
+            ? (from: bounds.mappingTop &- PageTable.size1G, below: bounds.mappingTop) : OffsetProcess.searchRange
+        return vmas.search(from: range.from, below: range.below, size: size, alignment: alignment)
     }
 
     /// Puts given physical pages behind a mapped range; they are not given back when it is unmapped, unless their kind
@@ -82,14 +97,19 @@ struct AddressSpace {
         Shootdown.flush(address, end)
     }
 
-    /// Removes a range that is mapped as a whole, and gives its pages back.
-    mutating func unmap(_ address: UInt64, size: UInt64) throws(MemoryError) {
+    /// Removes a range that is mapped as a whole, or whatever of it is mapped, and gives its pages back.
+    mutating func unmap(_ address: UInt64, size: UInt64, withHoles: Bool = false) throws(MemoryError) {
         let bytes = try wholePages(size)
         try check(address, bytes)
         let end = address &+ bytes
         let state = Memory.lock.acquire()
         defer { Memory.lock.release(state) }
-        try requireMapped(address, end)
+        if !withHoles { try requireMapped(address, end) }
+        try remove(address, end)
+    }
+
+    /// Removes whatever is mapped of a range of whole pages. Locked.
+    mutating func remove(_ address: UInt64, _ end: UInt64) throws(MemoryError) {
         try vmas.reserve(2)
         // A 2 MiB page that reaches out of the range must be cut before anything is removed.
         try splitAround(address)

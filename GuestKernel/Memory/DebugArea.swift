@@ -31,7 +31,9 @@ enum DebugArea {
         let bits = Plan.current.kernelLeaf4K
         do throws(MemoryError) {
             try kernel.pointee.mapFrame(block.header, bits: bits)
-            if Break.at("debug-block") { try kernel.pointee.mapFrame(block.guard1, bits: bits) }
+            if Break.at("debug-block") || Break.at("vmalloc-block") {
+                try kernel.pointee.mapFrame(block.guard1, bits: bits)
+            }
             var address = block.data
             while address < block.guard2 {
                 try kernel.pointee.mapFrame(address, bits: bits)

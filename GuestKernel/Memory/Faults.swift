@@ -20,7 +20,7 @@ extension AddressSpace {
 
     /// Puts a page behind an address that a VMA allows to be touched so. Locked.
     private mutating func resolve(_ address: UInt64, code: UInt64) -> Bool {
-        guard let vma = vmas.find(address), !vma.protection.isEmpty else { return false }
+        guard let vma = vmaGrowing(to: address), !vma.protection.isEmpty else { return false }
         if code & 2 != 0 && !vma.protection.contains(.write) { return false }
         if code & 16 != 0 && !vma.protection.contains(.execute) { return false }
         let walk = PageTable.walk(root, address)
@@ -36,7 +36,8 @@ extension AddressSpace {
                 return true
             }
             let slot = address & ~(PageTable.size2M &- 1)
-            if walk.level >= 2, Plan.current.name != .resea, slot >= vma.start, slot &+ PageTable.size2M <= vma.end,
+            if walk.level >= 2, Plan.current.name != .resea, vma.kind != .stack, vma.kind != .heap, slot >= vma.start,
+                slot &+ PageTable.size2M <= vma.end,
                 !Break.at("demand-paging-large"), try mapLargeFrame(slot, vma.protection)
             {
                 return true

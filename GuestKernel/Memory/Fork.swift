@@ -8,6 +8,9 @@ extension AddressSpace {
         defer { Memory.lock.release(state) }
         // Processors that run this one's threads may have its leaves as writable.
         defer { Shootdown.flush(0, Plan.current.vmaEnd) }
+        child.pointee.bounds = bounds
+        var numbers = random
+        child.pointee.random = Linux.Random(seed: numbers.next(), process: UInt64(UInt32(bitPattern: program)))
         try child.pointee.vmas.reserve(vmas.count)
         var index = 0
         while index < vmas.count {

@@ -25,6 +25,7 @@ enum Spaces {
         kernel = withUnsafeMutablePointer(to: &kernelSpace) { $0 }
         kernel.initialize(to: AddressSpace(root: root))
         if Plan.current.imageOffset == 0 { lowest = Kernel.end }
+        if Plan.current.lowestAddress != 0 && !Break.at("guard-at-0") { lowest = Plan.current.lowestAddress }
     }
 
     /// The address space of a thread.

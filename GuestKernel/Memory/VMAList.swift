@@ -7,6 +7,8 @@ enum VMAKind: UInt8 {
     /// A stack: copied at once by fork.
     case stack
     case heap
+    /// The strings of arguments and environment.
+    case arguments
     /// Physical memory at VA = PA.
     case straight
 
@@ -16,6 +18,7 @@ enum VMAKind: UInt8 {
         case .program: return "program"
         case .stack: return "stack"
         case .heap: return "heap"
+        case .arguments: return "arguments"
         case .straight: return "straight"
         }
     }
@@ -123,6 +126,22 @@ struct VMAList {
         upper.start = address
         self[index].end = address
         insert(upper, at: index &+ 1)
+    }
+
+    /// The highest free range of `size` bytes that ends at or below `top` and begins at or above `lowest`, aligned.
+    func search(downFrom top: UInt64, to lowest: UInt64, size: UInt64, alignment: UInt64) -> UInt64? {
+        var end = top
+        // The last VMA that begins below the top.
+        var index = firstIndex(above: top &- 1)
+        if index == count || self[index].start >= top { index &-= 1 }
+        while end >= lowest && end &- lowest >= size {
+            let start = (end &- size) & ~(alignment &- 1)
+            guard start >= lowest else { return nil }
+            if index < 0 || self[index].end <= start { return start }
+            end = self[index].start
+            index &-= 1
+        }
+        return nil
     }
 
     /// The first free range of `size` bytes from `from` on, aligned.

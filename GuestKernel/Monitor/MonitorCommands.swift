@@ -33,6 +33,8 @@ enum MonitorCommands {
             Programs.processes(&out)
             return nil
         }
+        if line.matches(name, "bounds") { return MonitorBounds.show(&out) }
+        if line.matches(name, "brk") { return MonitorBounds.setBreak(&line, &out) }
         if line.matches(name, "in") { return MonitorProcesses.inside(&line, &out) }
         if line.matches(name, "fork") { return MonitorProcesses.fork(&line, &out) }
         if line.matches(name, "kill") { return MonitorProcesses.kill(&line, &out) }
@@ -71,6 +73,8 @@ enum MonitorCommands {
         out.text("command=load usage=load MODULE [NAMESPACE]\n")
         out.text("command=programs usage=programs\n")
         out.text("command=ps usage=ps\n")
+        out.text("command=bounds usage=bounds\n")
+        out.text("command=brk usage=brk [VA]\n")
         out.text("command=in usage=in PROGRAM COMMAND...\n")
         out.text("command=fork usage=fork PROGRAM\n")
         out.text("command=kill usage=kill PROGRAM [STATUS]\n")

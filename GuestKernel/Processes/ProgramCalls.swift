@@ -45,7 +45,9 @@ enum ProgramCalls {
         guard let thread = Thread.current, thread.pointee.program >= 0 else { return -1 }
         let parent = Int(thread.pointee.program)
         do throws(ProgramError) {
-            return Int64(try Programs.fork(parent, frame.pointee, of: thread))
+            var place = frame.pointee
+            place.rax = 0
+            return Int64(try Programs.fork(parent, place, of: thread))
         } catch {
             Console.print { writer in
                 Programs.name(parent, to: &writer)

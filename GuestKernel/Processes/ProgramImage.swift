@@ -1,4 +1,4 @@
-// An ELF64 static-PIE file, checked: what a program asks to have in memory. Nothing in the file is believed: every offset,
+// An ELF64 file, checked: what a program asks to have in memory; a static-PIE one of ours, or a static one of Linux's. Nothing in the file is believed: every offset,
 // size and address is bounded before it is used, and sums that could overflow are reported.
 //
 // Source of the constants: System V ABI, "Object Files" and its AMD64 supplement (elf.h).
@@ -22,6 +22,14 @@ struct ProgramImage {
         var end: UInt64 { address &+ memorySize }
     }
 
+    /// Whose rules the file follows.
+    enum Convention {
+        /// Ours: static-PIE, relocated by the kernel, without thread-local storage.
+        case own
+        /// Linux's: at fixed addresses (ET_EXEC) or static-PIE; the program relocates itself.
+        case linux
+    }
+
     /// The most segments a program may have.
     static var segmentLimit: Int { 16 }
     static var pageSize: UInt64 { 4096 }
@@ -39,12 +47,19 @@ struct ProgramImage {
 
     /// One past the program's last byte.
     private(set) var end: UInt64 = 0
+    /// Whose rules it follows.
+    let convention: Convention
+    /// Whether its addresses are not relative to where it is loaded but absolute.
+    private(set) var isFixed = false
+    /// The program headers: their place in the file, and how many there are.
+    private var headers: (offset: UInt64, count: UInt64) = (0, 0)
 
     subscript(segment index: Int) -> Segment { segments[index] }
 
     /// Checks a file.
-    init(_ file: UnsafeRawBufferPointer) throws(ProgramError) {
+    init(_ file: UnsafeRawBufferPointer, _ convention: Convention = .own) throws(ProgramError) {
         self.file = file
+        self.convention = convention
         try readHeader()
         let dynamic = try readProgramHeaders()
         guard segmentCount > 0 else { throw .noSegments }
@@ -69,7 +84,8 @@ struct ProgramImage {
         let machine = load(18, as: UInt16.self)
         guard machine == 62 else { throw .wrongMachine(UInt64(machine)) }
         let type = load(16, as: UInt16.self)
-        guard type == 3 else { throw .notPositionIndependent(UInt64(type)) }
+        isFixed = type == 2 && convention == .linux
+        guard type == 3 || isFixed else { throw .notPositionIndependent(UInt64(type)) }
         entry = load(24, as: UInt64.self)
     }
 
@@ -80,17 +96,18 @@ struct ProgramImage {
         let count = UInt64(load(56, as: UInt16.self))
         guard count == 0 || size == 56 else { throw .programHeaderSize(size) }
         guard isInFile(table, count &* size) else { throw .programHeadersOutsideFile }
+        headers = (table, count)
         var dynamic: (offset: UInt64, count: UInt64) = (0, 0)
         for index in 0..<count {
             let header = table &+ index &* size
             switch load(header, as: UInt32.self) {
             case 1: try addSegment(header)
-            case 2:
+            case 2 where convention == .own:
                 dynamic = (load(header &+ 8, as: UInt64.self), load(header &+ 32, as: UInt64.self) / 16)
                 guard isInFile(dynamic.offset, dynamic.count &* 16) else { throw .dynamicTable }
             case 3: throw .dynamicallyLinked
-            case 7: throw .threadLocalStorage
-            case 0x6474_e552:
+            case 7 where convention == .own: throw .threadLocalStorage
+            case 0x6474_e552 where convention == .own:
                 let start = load(header &+ 16, as: UInt64.self)
                 let (end, overflow) = start.addingReportingOverflow(load(header &+ 40, as: UInt64.self))
                 guard !overflow else { throw .segmentOverflows(start) }
@@ -193,6 +210,19 @@ struct ProgramImage {
             guard isWritable(address) else { throw .relocationTarget(address) }
             try body(address, load(entry &+ 16, as: UInt64.self))
         }
+    }
+
+    /// Where the program headers are in memory, relative to where the program is loaded, and how many there are; nil if no
+    /// segment has them.
+    var headersInMemory: (address: UInt64, count: UInt64)? {
+        for index in 0..<segmentCount {
+            let segment = segments[index]
+            guard headers.offset >= segment.fileOffset else { continue }
+            let distance = headers.offset &- segment.fileOffset
+            guard distance <= segment.fileSize, headers.count &* 56 <= segment.fileSize &- distance else { continue }
+            return (segment.address &+ distance, headers.count)
+        }
+        return nil
     }
 
     /// Whether 8 bytes at an address lie in one writable segment.

@@ -44,6 +44,8 @@ struct Program {
     var space: AddressSpace.Pointer?
     /// The number of the program that forked it, -1 if none did.
     var parent: Int32 = -1
+    /// Whether its parent has been told of its end.
+    var isWaitedFor = false
 }
 
 /// All programs. Those handed over at boot have the numbers of their modules.
@@ -82,13 +84,14 @@ enum Programs {
         let image = try ProgramImage(
             UnsafeRawBufferPointer(
                 start: UnsafeRawPointer(bitPattern: UInt(PageTable.linear(module.address))),
-                count: Int(truncatingIfNeeded: module.size)))
+                count: Int(truncatingIfNeeded: module.size)), Plan.current.name == .linux ? .linux : .own)
         let place = try Places.take(namespace)
-        let base = Places.base(place)
         guard let number = takeNumber() else {
             Places.release(place)
             throw .noNamespaceLeft
         }
+        let base =
+            image.convention == .linux ? LinuxStart.base(image, process: number) : Places.base(place)
         list[number].name = module.name
         list[number].base = base
         list[number].entry = base &+ image.entry
@@ -128,6 +131,7 @@ enum Programs {
     private static func loadHere(
         _ image: ProgramImage, _ module: BootModule, _ number: Int, at base: UInt64
     ) throws(ProgramError) -> Thread.Pointer {
+        if image.convention == .linux { return try LinuxStart.load(image, module, process: number, at: base) }
         try ProgramLoader.load(image, module: module, at: base, program: Int32(truncatingIfNeeded: number))
         do throws(ProgramError) {
             return try ProgramStart.prepare(number, at: base, entry: base &+ image.entry)
@@ -238,6 +242,9 @@ enum Programs {
         list[index].state = state
     }
 
+    /// The parent of a program that is over has been told so.
+    static func told(_ index: Int) { list[index].isWaitedFor = true }
+
     /// Before power-off: no program runs from now on, but what is running on another processor.
     static func stopAll() {
         for number in 0..<count where list[number].state == .running {
@@ -245,6 +252,8 @@ enum Programs {
         }
     }
 
-    /// A system call of a ring-3 program: numbers and registers as in vitrine.h, the result in RAX.
-    static func systemCall(_ frame: TrapFrame) { ProgramCalls.handle(frame) }
+    /// A system call of a ring-3 program: numbers and registers as in vitrine.h or as in Linux, the result in RAX.
+    static func systemCall(_ frame: TrapFrame) {
+        if Plan.current.name == .linux { LinuxCalls.handle(frame) } else { ProgramCalls.handle(frame) }
+    }
 }

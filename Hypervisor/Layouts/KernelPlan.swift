@@ -7,6 +7,7 @@ public struct KernelPlan: Sendable {
         case osv = 0
         case osc = 1
         case oscInitial = 2
+        case linux = 3
         case resea = 5
         case courseos = 6
     }
@@ -31,6 +32,10 @@ public struct KernelPlan: Sendable {
     public var mempoolBase: UInt64
     /// Where the area debug begins.
     public var debugBase: UInt64
+    /// The local APIC's registers; 0: where the window has them.
+    public var localAPIC: UInt64 = 0
+    /// Nothing is mapped by request below this; 0: below the first page, or the kernel's image where VA = PA.
+    public var lowestAddress: UInt64 = 0
 
     /// Bits of the kernel's leaves of 4 KiB.
     public var kernelLeaf4K: UInt64
@@ -79,6 +84,7 @@ public struct KernelPlan: Sendable {
         case .osv: return osv
         case .osc: return osc
         case .oscInitial: return oscInitial
+        case .linux: return linux
         case .resea: return resea
         case .courseos: return courseos
         }

@@ -1,4 +1,4 @@
-// Layouts that have names for the inspector and no kernel here: linux, panda.
+// The layout that has names for the inspector and no kernel here: panda.
 
 #if !hasFeature(Embedded)
     import Addresses
@@ -18,36 +18,6 @@
     }
 
     extension Layout {
-        /// Linux with four levels and without KASLR.
-        public static let linux = Layout(
-            name: "linux", summary: "Linux on x86-64, four levels: to annotate a Linux guest",
-            source: "Documentation/arch/x86/x86_64/mm.rst",
-            regions: [
-                Region("user", first: 0, last: 0x7fff_ffff_efff, .paged, "the process; a guard page above it"),
-                Region("hypervisor", first: 0xffff_8000_0000_0000, last: 0xffff_87ff_ffff_ffff, .paged, "guard hole"),
-                Region("LDT", first: 0xffff_8800_0000_0000, last: 0xffff_887f_ffff_ffff, .paged, "LDT remap"),
-                Region(
-                    "direct map", first: 0xffff_8880_0000_0000, last: 0xffff_c87f_ffff_ffff, .linear,
-                    "all physical memory; moved by KASLR"),
-                Region("vmalloc", first: 0xffff_c900_0000_0000, last: 0xffff_e8ff_ffff_ffff, .paged, "moved by KASLR"),
-                Region("vmemmap", first: 0xffff_ea00_0000_0000, last: 0xffff_eaff_ffff_ffff, .paged, "moved by KASLR"),
-                Region("KASAN", first: 0xffff_ec00_0000_0000, last: 0xffff_fbff_ffff_ffff, .paged, "shadow memory"),
-                Region(
-                    "cpu entry", first: 0xffff_fe00_0000_0000, last: 0xffff_fe7f_ffff_ffff, .paged, "cpu_entry_area"),
-                Region("espfix", first: 0xffff_ff00_0000_0000, last: 0xffff_ff7f_ffff_ffff, .paged, "espfix stacks"),
-                Region("EFI", first: 0xffff_ffef_0000_0000, last: 0xffff_fffe_ffff_ffff, .paged, "runtime services"),
-                Region(
-                    "text", first: 0xffff_ffff_8000_0000, last: 0xffff_ffff_9fff_ffff, .linear, "the kernel's image"),
-                Region("modules", first: 0xffff_ffff_a000_0000, last: 0xffff_ffff_feff_ffff, .paged, "modules"),
-                Region("fixmap", first: 0xffff_ffff_ff00_0000, last: 0xffff_ffff_ff5f_ffff, .paged, "fixed mappings"),
-                Region(
-                    "vsyscall", first: 0xffff_ffff_ff60_0000, last: 0xffff_ffff_ff60_0fff, .paged, "legacy vsyscalls"),
-            ],
-            softwareBits: [], absentMask: 0,
-            facts: [
-                LayoutFact("KASLR", "moves direct map, vmalloc and vmemmap in steps of 1 GiB, their order kept"),
-                LayoutFact("kernel", "not among those that vitrine run boots: bring one with --kernel"),
-            ])
 
         /// panda-os.
         public static let panda = Layout(

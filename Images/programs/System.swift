@@ -94,10 +94,8 @@ struct System {
     /// Ends the thread that calls.
     static func exitThread() { _ = vitrine_system_call(UInt64(VITRINE_SYS_THREAD_EXIT.rawValue), 0, 0, 0) }
 
-    /// A system call with any arguments: also wrong ones.
-    func raw(_ number: UInt64, _ first: UInt64, _ second: UInt64 = 0) -> Int64 {
-        vitrine_system_call(number, first, second, 0)
-    }
+    /// Prints what is at any address: also at a wrong one.
+    func write(at address: UInt64, _ count: UInt64) -> Int64 { call(VITRINE_SYS_WRITE, address, count) }
 
     /// Timer ticks since the start.
     func ticks() -> UInt64 {

@@ -1,10 +1,11 @@
-// A process (ring 3, where processes have address spaces of their own). The first word of the argument says what it does:
+// A process (ring 3, where processes have address spaces of their own; linux-process is the same with Linux's system calls). The first word of the argument says what it does:
 //
 //     idle      writes marks into its data, its stack and a mapping, and waits to be looked at (the default)
 //     fork N    N children write to what they share with it; it waits for each and finds its own memory as it was
 //     threads   two threads count in one address space until both are done
 //     spin      never gives its processor up
 //     yield     does nothing but give it up
+//     churn     maps a page, writes to it and unmaps it, over and over
 //     null, stack, kernel, unmapped, memory, forks      what a wrong program does: the kernel ends it with a report
 //
 // Exit status 0: everything was as it should be; 1: not; 2: memory was short.
@@ -89,6 +90,14 @@ private func threads(_ system: System) -> Int64 {
     return words[1] == 1000 ? 0 : 1
 }
 
+private func churn(_ system: System) -> Int64 {
+    while true {
+        guard let page = system.map(4096) else { return 2 }
+        page.storeBytes(of: mark, as: UInt64.self)
+        guard page.load(as: UInt64.self) == mark, system.unmap(page, 4096) else { return 1 }
+    }
+}
+
 @inline(never) private func overflow(_ depth: UInt64) -> UInt64 {
     var block = InlineArray<64, UInt64>(repeating: depth)
     if depth == .max { return 0 }
@@ -118,14 +127,15 @@ func program(_ system: System, _ argument: UnsafePointer<CChar>) -> Int64 {
     if begins(argument, "threads") { return threads(system) }
     if begins(argument, "spin") { while true {} }
     if begins(argument, "yield") { while true { system.yield() } }
+    if begins(argument, "churn") { return churn(system) }
     if begins(argument, "null") {
         let entry = unsafeBitCast(UInt(0x10), to: (@convention(c) () -> Void).self)
         entry()
         return 1
     }
     if begins(argument, "stack") { return Int64(truncatingIfNeeded: overflow(0)) }
-    if begins(argument, "kernel") { return system.raw(1, 0xffff_8000_0020_0000, 16) }
-    if begins(argument, "unmapped") { return system.raw(1, 0x7000_0000_0000, 16) }
+    if begins(argument, "kernel") { return system.write(at: 0xffff_8000_0020_0000, 16) }
+    if begins(argument, "unmapped") { return system.write(at: 0x7000_0000_0000, 16) }
     if begins(argument, "memory") { return exhaust(system) }
     if begins(argument, "forks") { return forkWithoutEnd(system) }
     return idle(system)

@@ -1,6 +1,7 @@
 // The same kernel image under QEMU's TCG, entered by PVH: an oracle for what the kernel does on a machine that is not ours.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasQEMU, "needs qemu-system-x86_64")) struct GuestUnderQEMU {
@@ -89,6 +90,13 @@ import Testing
         #expect(answers.contains("va=0x200000000000 value=0x5649"), "\(answers)")
         #expect(answers.contains("va=0x200000000000 value=0x5\n"), "\(answers)")
         #expect(answers.contains("state=exited status=0 parent=0"), "\(answers)")
+        let linux = try run(
+            machine: "q35", cpus: 2, layout: "linux", program: "linux-process",
+            lines: ["stage", "in 0 bounds", "in 0 map 4096 rw", "in 0 touch 0x0", "fork 0", "in 1 brk", "kill 1", "ps"])
+        #expect(linux.console.contains("process: number 1, page 0x7"), "\(linux.console)")
+        #expect(linux.answers.contains("code=0x40") && linux.answers.contains("stack-end=0x7ff"), "\(linux.answers)")
+        #expect(linux.answers.contains("error: fault=0x0 code=0x0\n"), "\(linux.answers)")
+        #expect(linux.answers.contains("state=exited status=0 parent=0"), "\(linux.answers)")
         let offsets = try run(
             machine: "q35", cpus: 1, layout: "osc-initial", program: "offsets", lines: ["stage", "ps"])
         #expect(offsets.console.contains("offsets: process 0 at 0x100000000000, refused 3 of 3"), "\(offsets.console)")

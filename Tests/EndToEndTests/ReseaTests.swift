@@ -1,6 +1,7 @@
 // The layout resea beyond its audit: wrong tasks, the vm server's pages, and what is refused.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct Resea {

@@ -1,5 +1,6 @@
 // A program's file, right and wrong: what the kernel's loader accepts and with which words it refuses the rest.
 
+import TestSupport
 import Testing
 
 @testable import Processes
@@ -45,11 +46,13 @@ struct TestProgram {
     }
 
     /// What the loader finds, relocations included, or the error's name and number as text.
-    func check() -> String {
+    func check(_ convention: ProgramImage.Convention = .own) -> String {
         bytes.withUnsafeBytes { file in
             do {
-                let image = try ProgramImage(file)
+                let image = try ProgramImage(file, convention)
                 var found = "entry \(image.entry) end \(image.end)"
+                if image.isFixed { found += " fixed" }
+                if let headers = image.headersInMemory { found += " headers \(headers.address) \(headers.count)" }
                 try image.forEachRelocation { (address, value) throws(ProgramError) in
                     found += " relocation \(address) \(value)"
                 }
@@ -64,6 +67,24 @@ struct TestProgram {
 @Suite struct ProgramImageTests {
     @Test func aGoodProgram() {
         #expect(TestProgram().check() == "entry 4096 end 73728 relocation 8192 4660")
+    }
+
+    /// Linux's programs: at fixed addresses too, with thread-local storage, relocated by themselves.
+    @Test func aProgramOfLinux() {
+        #expect(TestProgram().check(.linux) == "entry 4096 end 73728")
+        var program = TestProgram()
+        program.set(16, UInt16(2))
+        program.set(64 + 112, UInt32(7))
+        #expect(program.check(.linux) == "entry 4096 end 73728 fixed")
+        // The first segment from the file's beginning on: the headers are in memory.
+        program.header(0, type: 1, flags: 5, offset: 0, address: 0x10000, fileSize: 0x1010, memorySize: 0x1010)
+        program.set(24, UInt64(0x11000))
+        program.set(64 + 56 + 16, UInt64(0x20000))
+        #expect(program.check(.linux) == "entry 69632 end 196608 fixed headers 65600 3")
+        program.set(64 + 112, UInt32(3))
+        #expect(program.check(.linux) == "dynamicallyLinked")
+        program.set(16, UInt16(1))
+        #expect(program.check(.linux) == "notPositionIndependent(1)")
     }
 
     struct Bad: CustomTestStringConvertible, Sendable {
@@ -131,7 +152,7 @@ struct TestProgram {
 
     /// Bytes changed at random, most of them in the headers and tables: anything but a trap.
     @Test func anyBytes() {
-        var generator = SystemRandomNumberGenerator()
+        var generator = Random(seed: 1)
         var accepted = 0
         for _ in 0..<20_000 {
             var program = TestProgram()
@@ -144,6 +165,7 @@ struct TestProgram {
                 program.bytes.removeLast(Int.random(in: 0...program.bytes.count, using: &generator))
             }
             if program.check().hasPrefix("entry") { accepted += 1 }
+            _ = program.check(.linux)
         }
         #expect(accepted < 20_000)
     }

@@ -34,6 +34,16 @@ INLINE uint32_t cpuid_eax(uint32_t leaf) {
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
     return a;
 }
+INLINE uint32_t cpuid_edx(uint32_t leaf) {
+    uint32_t a = leaf, b, c = 0, d;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return d;
+}
+INLINE uint64_t read_tsc(void) {
+    uint32_t a, d;
+    __asm__ volatile("rdtsc" : "=a"(a), "=d"(d));
+    return (uint64_t)d << 32 | a;
+}
 INLINE void interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }
 INLINE void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }
 INLINE void wait_for_interrupt(void) { __asm__ volatile("sti; hlt" : : : "memory"); }

@@ -7,7 +7,7 @@ import PageTables
 /// Checks a guest against the rules of its layout.
 public enum Audit {
     /// The layouts that have rules.
-    public static let layouts = ["osv", "osc", "osc-initial", "resea", "courseos"]
+    public static let layouts = ["osv", "osc", "osc-initial", "linux", "resea", "courseos"]
 
     /// Checks every rule of a layout: the tables of the boot stages, those of now, and what the kernel does when it is asked to
     /// allocate, map, protect, fork. What that takes is given back. Nil if the layout has no rules.
@@ -16,6 +16,7 @@ public enum Audit {
         case "osv": return osv(guest)
         case "osc": return osc(guest)
         case "osc-initial": return oscInitial(guest)
+        case "linux": return linux(guest)
         case "resea": return resea(guest)
         case "courseos": return courseos(guest)
         default: return nil
@@ -46,6 +47,26 @@ public enum Audit {
         results += OffsetRules(guest: guest).results()
         results += OSvVirtualRules(guest: guest).paging()
         return AuditReport(target: guest.subject.name, layout: "osc-initial", results: results)
+    }
+
+    /// The rules of linux: its kernel half, its processes, and those of osc about roots and fork.
+    public static func linux(_ guest: some AuditGuest) -> AuditReport {
+        let rules = LinuxTableRules()
+        let kernel = KernelRoot(guest)
+        var results: [AuditResult] = []
+        let stageA = stage("A", of: kernel, &results)
+        if let stageA { results += rules.stageA(stageA) }
+        let stageB = stage("B", of: kernel, &results)
+        if let stageB { results += rules.stageB(stageB) }
+        if let stageC = stage("C", of: kernel, &results) {
+            results += rules.stageC(stageC, after: stageB ?? stageA) + rules.runtime(stageC)
+        }
+        results += rules.runtime(kernel.subject)
+        results += OSCProcessRules(guest: guest).shared()
+        results += LinuxMemoryRules(guest: kernel).results()
+        results += LinuxProcessRules(guest: guest).results()
+        results += OSCForkRules(guest: guest).results()
+        return AuditReport(target: guest.subject.name, layout: "linux", results: results)
     }
 
     /// The rules about the tables of the stages and of now, for osv and the layouts derived from it.

@@ -1,4 +1,4 @@
-// The rules of osc, the current design, about roots: what all of them share, and what none shares with another.
+// The rules of osc, the current design, and of other layouts with a root a process, about roots: what all of them share, and what none shares with another.
 
 import Addresses
 import GuestMemory
@@ -18,6 +18,9 @@ struct OSCProcessRules<Guest: AuditGuest> {
 
     /// Every rule.
     func results() -> [AuditResult] { [upperHalf, lowerHalf, regions, leafBits, tablesInArena, lateMappings, loads] }
+
+    /// Those that hold in every layout with a root a process and the kernel in the upper half.
+    func shared() -> [AuditResult] { [upperHalf, lowerHalf, tablesInArena, lateMappings, loads] }
 
     typealias Processes = [ProcessGuest<Guest>]
 
@@ -167,18 +170,16 @@ struct OSCProcessRules<Guest: AuditGuest> {
             processes in
             let first = try guest.first("stats")
             var last = first
-            // A command that comes at once after the one before finds the same thread still there.
-            for round in 0..<40 where round < 5 || last["switches"] == first["switches"] {
+            func count(_ key: String) throws -> UInt64 {
+                try guest.count(key, in: last, of: "stats") - guest.count(key, in: first, of: "stats")
+            }
+            // A command that comes at once after the one before finds the same thread still there, and one that comes while
+            // processes are busy finds one of them: until some thread followed one with the same root.
+            for round in 0..<40 where try round < 5 || count("switches") == count("root-changes") {
                 last = try guest.first("stats")
             }
-            let switches =
-                try guest.count("switches", in: last, of: "stats") - guest.count("switches", in: first, of: "stats")
-            let loads =
-                try guest.count("root-loads", in: last, of: "stats")
-                - guest.count("root-loads", in: first, of: "stats")
-            let changes =
-                try guest.count("root-changes", in: last, of: "stats")
-                - guest.count("root-changes", in: first, of: "stats")
+            let (switches, loads) = (try count("switches"), try count("root-loads"))
+            let changes = try count("root-changes")
             guard switches > 0 else { return .wrong("no thread was switched to in 40 commands") }
             guard loads == changes else {
                 return .wrong("\(loads) loads of CR3 for \(changes) changes of the root in \(switches) switches")
