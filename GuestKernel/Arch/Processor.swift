@@ -157,6 +157,7 @@ enum Processor {
     static func enter(_ pointer: Pointer) -> Never {
         prepare(pointer)
         Scheduler.becomeIdle(pointer)
+        TickTimer.startHere()
         store_release(&pointer.pointee.online, 1)
         Scheduler.idle()
     }

@@ -354,6 +354,7 @@ enum MonitorCommands {
         out.decimal(AddressSpace.faults)
         out.text(" ticks=")
         out.decimal(Timer.ticks)
+        out.text(TickTimer.period == 0 ? " timer=pit" : " timer=apic")
         out.text(" shootdowns=")
         out.decimal(Shootdown.count)
         out.text(" switches=")

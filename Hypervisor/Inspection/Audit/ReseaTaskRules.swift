@@ -16,9 +16,11 @@ struct ReseaTaskRules<Guest: AuditGuest> {
     /// Every rule.
     func results() -> [AuditResult] {
         [
-            common.upperHalf, common.lowerHalf, common.tablesInArena, common.loads, regions, leafBits, pageZero,
-            onDemand,
-            commandLine, messages, pool, server,
+            common.upperHalf, common.lowerHalf, common.tablesInArena, regions, leafBits, pageZero, onDemand,
+            commandLine,
+            messages, pool, server,
+            // When the tasks have nothing more to do: those that are busy follow each other.
+            common.loads,
         ]
     }
 
