@@ -2,8 +2,10 @@
 
 /// The broken rules of courseos.
 enum BreakCourseOS {
-    /// Where a process has nothing of its own.
+    /// Where a process has nothing of its own: a page, a table that is shared, and one that is no table of the arena.
     private static var free: UInt64 { 0x6000_0000 }
+    private static var sharedTable: UInt64 { 0x6800_0000 }
+    private static var otherTable: UInt64 { 0x6c00_0000 }
     nonisolated(unsafe) private static var shared: UInt64 = 0
 
     /// The rules of now, when the runtime tables stand.
@@ -16,7 +18,7 @@ enum BreakCourseOS {
             write_word(PageTable.walk(root, PageTable.linear(middle)).slot, 0)
         }
         if Break.at("now-below") { set(root, 0x1000, 0x1000 | Plan.current.kernelLeaf4K) }
-        if Break.at("now-devices") { set(root, 0xf000_0000, Devices.localAPICBase | CourseOS.deviceLeaf) }
+        if Break.at("now-devices") { set(root, 0xf000_0000, Devices.localAPIC | CourseOS.deviceLeaf) }
         if Break.at("now-elsewhere") { set(root, 0x1800_0000_0000, 0x10_0000 | CourseOS.heapLeaf) }
         if Break.at("now-page-tables"), let page = try? PhysicalPages.take(pages: 1).address,
             let place = try? PageTable.entry(root, PageTable.linear(0), level: 2, splits: false)
@@ -44,26 +46,26 @@ enum BreakCourseOS {
         }
         if Break.at("roots-lower-half") {
             if shared == 0 { shared = (try? Arena.takeTable()) ?? 0 }
-            setTable(root, shared)
+            setTable(root, sharedTable, shared)
         }
         if Break.at("processes-page-0") { try? space.pointee.mapFrame(0, bits: OSv.leafBits4K) }
         if Break.at("processes-leaf-bits") { try? space.pointee.mapFrame(free, bits: OSv.leafBits4K | 1 &<< 8) }
         if Break.at("processes-page-tables"), let page = try? PhysicalPages.take(pages: 1) {
             clear_words(PageTable.linear(page.address), 512)
-            setTable(root, page.address)
+            setTable(root, otherTable, page.address)
         }
     }
 
-    private static func setTable(_ root: UInt64, _ table: UInt64) {
-        if let slot = try? PageTable.entry(root, free, level: 2) { write_word(slot, table | Plan.current.tableBits) }
+    private static func setTable(_ root: UInt64, _ address: UInt64, _ table: UInt64) {
+        guard let slot = try? PageTable.entry(root, address, level: 2) else { return }
+        write_word(slot, table == 0 ? 0 : table | Plan.current.tableBits)
     }
 
     /// Its end. Locked.
     static func destroy(_ space: AddressSpace.Pointer) {
         guard Break.isAny else { return }
-        if Break.at("roots-lower-half") || Break.at("processes-page-tables") {
-            if let slot = try? PageTable.entry(space.pointee.root, free, level: 2) { write_word(slot, 0) }
-        }
+        if Break.at("roots-lower-half") { setTable(space.pointee.root, sharedTable, 0) }
+        if Break.at("processes-page-tables") { setTable(space.pointee.root, otherTable, 0) }
         if Break.at("processes-page-0") { space.pointee.removeLeaves(0, 4096) }
         if Break.at("processes-leaf-bits") { space.pointee.removeLeaves(free, free &+ 4096) }
     }

@@ -22,7 +22,7 @@ enum Layouts {
         switch Plan.current.name {
         case .osv, .osc, .oscInitial: OSvLayout.buildTemporaryTables()
         case .linux: LinuxLayout.buildTemporaryTables()
-        case .courseos: break  // the boot tables have the window
+        case .resea, .courseos: break  // the boot tables have the window
         }
     }
 
@@ -32,6 +32,7 @@ enum Layouts {
         case .osv, .osc, .oscInitial:
             return try OSvLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
         case .linux: return try LinuxLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
+        case .resea: return try ReseaLayout.buildRuntimeTables()
         case .courseos: return try CourseOSLayout.buildRuntimeTables(memory: memory)
         }
     }

@@ -29,6 +29,11 @@ enum Interrupts {
         case Vector.irq..<Vector.irq &+ 16: handleLine(vector &- Vector.irq)
         case Vector.tick:
             tickHere()
+            TickTimer.startHere()
+            LocalAPIC.end()
+        case Vector.timer:
+            if Processor.current?.pointee.number == 0 { Timer.ticks &+= 1 }
+            tickHere()
             LocalAPIC.end()
         case Vector.flush:
             Shootdown.answer()
@@ -48,6 +53,7 @@ enum Interrupts {
         case 0:
             Timer.ticks &+= 1
             tickHere()
+            TickTimer.countTick()
             if Processor.onlineCount > 1 { LocalAPIC.sendToOthers(vector: Vector.tick) }
         case UInt64(Contract.monitorIRQ): MonitorInput.receive()
         case UInt64(Contract.consoleIRQ): while SerialPort.console.receive() != nil {}

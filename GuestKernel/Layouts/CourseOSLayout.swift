@@ -30,7 +30,7 @@ enum CourseOSLayout {
             Arena.count(PageTable.read(PageTable.linear(gibibytes) &+ 8 &* index) & PageTable.addressMask, 1)
         }
         try Memory.locked { () throws(MemoryError) in
-            Devices.localAPIC = try Devices.map(Devices.localAPICBase, size: 4096)
+            _ = try Devices.map(Devices.localAPIC, size: 4096)
             _ = try Devices.map(0xfec0_0000, size: 4096)
         }
     }

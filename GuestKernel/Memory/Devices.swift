@@ -4,9 +4,7 @@
 /// Device registers.
 enum Devices {
     /// The local APIC's registers (SDM volume 3, section 11.4.1).
-    static var localAPICBase: UInt64 { 0xfee0_0000 }
-    /// Where they are reached; 0: through the window.
-    nonisolated(unsafe) static var localAPIC: UInt64 = 0
+    static var localAPIC: UInt64 { 0xfee0_0000 }
     nonisolated(unsafe) private static var lowest: UInt64 = 0
 
     /// The lowest address in use.
@@ -40,7 +38,7 @@ enum Devices {
 
     /// Unmaps what lies from the lowest address up to `end`. Locked.
     static func unmap(below end: UInt64) throws(MemoryError) {
-        guard end & 4095 == 0, end > bottom, end <= localAPIC else { throw .notMapped }
+        guard end & 4095 == 0, end > bottom, end <= Plan.current.localAPIC else { throw .notMapped }
         Spaces.kernel.pointee.removeLeaves(bottom, end)
         lowest = end
     }

@@ -9,6 +9,8 @@ enum VMAKind: UInt8 {
     case heap
     /// The strings of arguments and environment.
     case arguments
+    /// Physical memory at VA = PA.
+    case straight
 
     var text: StaticString {
         switch self {
@@ -17,6 +19,7 @@ enum VMAKind: UInt8 {
         case .stack: return "stack"
         case .heap: return "heap"
         case .arguments: return "arguments"
+        case .straight: return "straight"
         }
     }
 }

@@ -23,6 +23,7 @@ enum MonitorCommands {
         if line.matches(name, "protect") { return protect(&line, &out) }
         if line.matches(name, "unmap") { return unmap(&line, &out) }
         if line.matches(name, "vmas") { return vmas(&out) }
+        if line.matches(name, "server") { return MonitorTasks.server(&out) }
         if line.matches(name, "load") { return load(&line, &out) }
         if line.matches(name, "programs") {
             Programs.list(&out)
@@ -68,6 +69,7 @@ enum MonitorCommands {
         out.text("command=protect usage=protect VA SIZE PERM\n")
         out.text("command=unmap usage=unmap VA SIZE\n")
         out.text("command=vmas usage=vmas\n")
+        out.text("command=server usage=server\n")
         out.text("command=load usage=load MODULE [NAMESPACE]\n")
         out.text("command=programs usage=programs\n")
         out.text("command=ps usage=ps\n")
@@ -96,6 +98,7 @@ enum MonitorCommands {
         area(&out, .page)
         area(&out, .mempool)
         area(&out, .debug)
+        if Plan.current.name == .resea { MonitorTasks.areas(&out) }
         return nil
     }
 
@@ -351,6 +354,7 @@ enum MonitorCommands {
         out.decimal(AddressSpace.faults)
         out.text(" ticks=")
         out.decimal(Timer.ticks)
+        out.text(TickTimer.period == 0 ? " timer=pit" : " timer=apic")
         out.text(" shootdowns=")
         out.decimal(Shootdown.count)
         out.text(" switches=")

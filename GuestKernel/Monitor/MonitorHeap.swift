@@ -13,7 +13,7 @@ enum MonitorHeap {
         line(&out, "kernel", from: Plan.current.imageOffset &+ Plan.current.imageBase, to: address_of_kernel_end())
     }
 
-    private static func line(_ out: inout TextWriter, _ name: StaticString, from start: UInt64, to end: UInt64) {
+    static func line(_ out: inout TextWriter, _ name: StaticString, from start: UInt64, to end: UInt64) {
         out.text("area=")
         out.text(name)
         out.text(" base=")

@@ -35,7 +35,7 @@ enum ProgramCalls {
         case UInt64(VITRINE_SYS_WAIT.rawValue): result = wait(first)
         case UInt64(VITRINE_SYS_THREAD.rawValue): result = makeThread(first, second, third)
         case UInt64(VITRINE_SYS_THREAD_EXIT.rawValue): Thread.exit()
-        default: result = -1
+        default: result = TaskServer.call(frame) ?? -1
         }
         frame.pointee.rax = UInt64(bitPattern: result)
     }

@@ -8,6 +8,7 @@ extension Programs {
     static func fork(
         _ parent: Int, _ frame: trap_frame, of thread: Thread.Pointer, prepare: ((Int) -> Void)? = nil
     ) throws(ProgramError) -> Int {
+        guard Plan.current.name != .resea else { throw .tasksDoNotFork }
         guard let space = program(parent).space else { throw .noOwnSpace }
         guard let number = takeNumber() else { throw .tooManyPrograms }
         var child: AddressSpace.Pointer?

@@ -56,6 +56,8 @@ extension KernelPlan {
         plan.endAlignment = CourseOS.managerAlignment
         plan.heapBase = CourseOS.heapBase
         plan.devicesEnd = CourseOS.devicesEnd
+        // What is mapped first is the highest.
+        plan.localAPIC = CourseOS.devicesEnd - 4096
         return plan
     }()
 }

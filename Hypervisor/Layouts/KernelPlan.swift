@@ -8,6 +8,7 @@ public struct KernelPlan: Sendable {
         case osc = 1
         case oscInitial = 2
         case linux = 3
+        case resea = 5
         case courseos = 6
     }
 
@@ -84,6 +85,7 @@ public struct KernelPlan: Sendable {
         case .osc: return osc
         case .oscInitial: return oscInitial
         case .linux: return linux
+        case .resea: return resea
         case .courseos: return courseos
         }
     }

@@ -1,4 +1,4 @@
-// Layouts that have names for the inspector and no kernel here: resea, panda.
+// The layout that has names for the inspector and no kernel here: panda.
 
 #if !hasFeature(Embedded)
     import Addresses
@@ -18,24 +18,6 @@
     }
 
     extension Layout {
-        /// resea, in a task.
-        public static let resea = Layout(
-            name: "resea", summary: "resea: a microkernel, a task's addresses and the straight mapping",
-            source: "nuta/resea at f6c84796: kernel/arch/x64, docs/arch/x64/memory-map.md",
-            regions: [
-                Region("text", first: 0x100_0000, last: 0x2ff_efff, .paged, ".text and .rodata"),
-                Region("cmdline", first: 0x2ff_f000, last: 0x2ff_ffff, .paged, "the command line"),
-                Region("data", first: 0x300_0000, last: 0x3ff_ffff, .paged, ".data"),
-                Region("stack", first: 0x400_0000, last: 0x41f_ffff, .paged, "the stack"),
-                Region("heap", first: 0x420_0000, last: 0xc1f_ffff, .paged, "the heap"),
-                Region("bss", first: 0xc20_0000, last: 0xfff_ffff, .paged, ".bss"),
-                Region(
-                    "dynamic", first: 0x1000_0000, last: 0x9ff_ffff_ffff, .paged, "straight mapping in the vm server"),
-                Region(
-                    "kernel", first: 0xffff_8000_0000_0000, last: 0xffff_8000_ffff_ffff, .linear,
-                    "4 GiB of physical memory, 2048 leaves 0x183"),
-            ],
-            softwareBits: [], absentMask: 0, facts: [LayoutFact("RAM", "more than 256 MiB")])
 
         /// panda-os.
         public static let panda = Layout(

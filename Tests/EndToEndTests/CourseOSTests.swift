@@ -1,6 +1,7 @@
 // The layout courseos beyond its audit: work with heap and devices, wrong programs, and the original's own tables on ARM.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct CourseOS {

@@ -118,4 +118,19 @@ import Testing
         #expect(answers.contains("va=0x40000000 value=0x5649"), "\(answers)")
         #expect(answers.contains("root=0x4000\n"), "\(answers)")
     }
+
+    /// APs through the GDTR at 0x6000, the vm server, and tasks that get their pages from it.
+    @Test func resea() throws {
+        let (answers, console) = try run(
+            machine: "q35", cpus: 2, layout: "resea", memory: "320", argument: "idle",
+            lines: [
+                "stage", "cpus", "in 2 touch 0x4200000 5", "in 2 touch 0x2fff000", "load 2", "kill 3", "ps", "server",
+            ])
+        #expect(console.contains("process: number 1, page 0x10000000"), "\(console)")
+        #expect(answers.contains("cpu=1 apic=1 state=online"), "\(answers)")
+        #expect(answers.contains("va=0x4200000 value=0x5\n"), "\(answers)")
+        #expect(answers.contains("va=0x2fff000 value=0x656c6469\n"), "\(answers)")  // "idle"
+        #expect(answers.contains("name=still base=0x1000000 state=exited"), "\(answers)")
+        #expect(answers.contains("refusals=0 argument=idle\n"), "\(answers)")
+    }
 }

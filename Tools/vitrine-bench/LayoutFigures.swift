@@ -12,7 +12,7 @@ struct LayoutFigures {
 
     /// Layouts with their least RAM in MiB.
     private static let layouts = [
-        ("osv", 32), ("osc", 32), ("osc-initial", 32), ("linux", 32), ("courseos", 16),
+        ("osv", 32), ("osc", 32), ("osc-initial", 32), ("linux", 32), ("resea", 260), ("courseos", 16),
     ]
 
     init(vitrine: String) { self.vitrine = vitrine }

@@ -9,8 +9,8 @@ extension Audit {
     /// The rules of courseos.
     public static func courseos(_ guest: some AuditGuest) -> AuditReport {
         var results = CourseOSTableRules(guest: guest).results()
-        results += CourseOSProcessRules(guest: guest).results()
         results += CourseOSHeapRules(guest: guest).results()
+        results += CourseOSProcessRules(guest: guest).results()
         do {
             if let process = try guest.processes().first {
                 results += OSvVirtualRules(guest: process, plan: .courseos).paging()
