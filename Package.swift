@@ -33,7 +33,8 @@ func tests(
     _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []
 ) -> Target {
     .testTarget(
-        name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests", exclude: exclude,
+        name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)Tests",
+        exclude: exclude,
         resources: resources, swiftSettings: strict)
 }
 
@@ -136,7 +137,7 @@ let package = Package(
 
         tool(
             "vitrine-bench",
-            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
+            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "Inspection", "GuestImages"]),
         // What the tests and the hardware bench ask the kernel itself.
         tool(
             "vitrine-witness",
@@ -158,6 +159,8 @@ let package = Package(
             name: "library-example", dependencies: ["Addresses", "PageTables", "Targets"],
             path: "Tests/LibraryExample", swiftSettings: strict),
 
+        // What tests of several modules need: random numbers that can be had again, folders, commands.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
         tests("Options", ["Options"]),

@@ -33,13 +33,17 @@ extension Break {
 
     private static func damage(_ root: UInt64) {
         slot = 0
+        if Plan.current.name == .courseos && !isStage("a") && !isStage("b") { return }
         // What follows `stage-x-` or `now-`.
         let at = begins("stage-", "") ? 8 : 4
         let plan = Plan.current
         let free: UInt64 = 0x1000_0000  // a place in a linear area that small guests have no RAM at
         let upper = plan.imageOffset &+ 0x3f00_0000
         let spare = plan.imageOffset == 0 ? 0x7000_0000_0000 : upper
-        if isRest("root", at) { return isStage("c") ? () : copyRootEntry(root) }
+        if isRest("root", at) { return isStage("c") && plan.name != .resea ? () : copyRootEntry(root) }
+        if isRest("straight-mapping", at) {
+            return map(root, plan.mainBase &+ Resea.straightSize, free | plan.kernelLeaf4K)
+        }
         if isRest("leaves", at) { return clear(root, isStage("a") ? free : plan.mainBase &+ free) }
         if isRest("debug", at) { return map(root, plan.debugBase &+ free, 0x10_0000 | plan.kernelLeaf4K) }
         if isRest("main-first-gib", at) { return clear(root, plan.mainBase &+ free) }
@@ -67,7 +71,7 @@ extension Break {
 
     /// For stage C's rule about its root: stage B runs on the page that stage C will take for it.
     static func sameRoot() {
-        guard at("stage-c-root") else { return }
+        guard at("stage-c-root"), Plan.current.name != .courseos, Plan.current.name != .resea else { return }
         let root = Plan.current.arenaBase
         copy_words(PageTable.linear(root), PageTable.linear(boot_pml4()), 512)
         write_cr3(root)
@@ -75,16 +79,17 @@ extension Break {
 
     /// Back to the boot tables, the page as it was.
     static func bootRoot() {
-        guard at("stage-c-root") else { return }
+        guard at("stage-c-root"), Plan.current.name != .courseos, Plan.current.name != .resea else { return }
         write_cr3(boot_pml4())
         clear_words(PageTable.linear(Plan.current.arenaBase), 512)
     }
 
-    /// PML4[400] as PML4[0].
+    /// PML4[400] as PML4[0], or as [256] where that is absent.
     private static func copyRootEntry(_ root: UInt64) {
         let table = PageTable.linear(root & PageTable.addressMask)
         note(table &+ 8 &* 400)
-        write_word(slot, read_word(table))
+        let first = read_word(table)
+        write_word(slot, first != 0 ? first : read_word(table &+ 8 &* 256))
     }
 
     private static func clear(_ root: UInt64, _ address: UInt64) {
@@ -107,7 +112,7 @@ extension Break {
         copy_words(PageTable.linear(page), PageTable.linear(table), 512)
         guard
             let parent = try? PageTable.entry(
-                root & PageTable.addressMask, Plan.current.mainBase, level: 2, splits: false)
+                root & PageTable.addressMask, Plan.current.mainBase, level: walk.level &+ 1, splits: false)
         else { return }
         note(parent)
         write_word(slot, page | Plan.current.tableBits)
@@ -124,6 +129,8 @@ extension Break {
 
     /// For the rules that are broken by one more mapping, made when the runtime tables stand.
     static func mapMore() {
+        if Plan.current.name == .courseos { return BreakCourseOS.now() }
+        if Plan.current.name == .resea { return BreakResea.now() }
         guard at("aliases-of-core") else { return }
         let plan = Plan.current
         let spare = plan.imageOffset == 0 ? 0x7000_0000_0000 : plan.imageOffset &+ 0x3f00_0000
@@ -134,7 +141,9 @@ extension Break {
     /// For the rule about translations: from the moment a block of debug is freed until the next command, this processor's
     /// root is a copy without mempool.
     static func afterCommand(freed address: UInt64?) {
-        guard at("translations"), let address, address >= Plan.current.debugBase else { return }
+        guard at("translations"), let address, isWindow || Plan.current.debugBase != 0,
+            address >= Plan.current.debugBase
+        else { return }
         if isWindow {
             if copy == 0 { copy = shortenWindow() ?? 0 }
             if copy != 0 { write_cr3(copy) }

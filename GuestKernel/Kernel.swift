@@ -12,7 +12,7 @@ enum Stage {
 
 /// The kernel as a whole.
 enum Kernel {
-    /// The physical end of what is mapped for the image, a multiple of 2 MiB.
+    /// The physical end of what is kept for the image, a multiple of the layout's `endAlignment`.
     nonisolated(unsafe) private(set) static var end: UInt64 = 0
 
     /// Panic codes beyond the exceptions' vectors.
@@ -38,6 +38,7 @@ enum Kernel {
         Break.bootRoot()
         guard isRead, isRight else { fail(isRead ? .wrongImage : .noMemoryMap) }
         do throws(MemoryError) {
+            map.limit(to: Plan.current.memoryLimit)
             try startMemory(map)
             Break.aroundStage("c") { Stage.report(0x43) }  // C
             try startProcessors()
@@ -58,7 +59,8 @@ enum Kernel {
 
     private static func startMemory(_ map: borrowing MemoryMap) throws(MemoryError) {
         let last = address_of_kernel_end() &- Plan.current.imageOffset
-        end = (last &+ PageTable.size2M &- 1) & ~(PageTable.size2M &- 1)
+        let alignment = Plan.current.endAlignment
+        end = (last &+ alignment &- 1) & ~(alignment &- 1)
         Arena.start(memory: map.total)
         guard map[map.count &- 1].end > Arena.end else { throw .outOfMemory }
         var index = 0
@@ -66,7 +68,7 @@ enum Kernel {
             PhysicalPages.add(map[index])
             index &+= 1
         }
-        PhysicalPages.reserve(0, end)
+        PhysicalPages.reserve(0, Break.at("memory-manager") ? 0x9_0000 : end)
         PhysicalPages.reserve(Arena.start, Arena.end)
         index = 0
         while let module = StartInfo.module(index) {
@@ -75,6 +77,7 @@ enum Kernel {
         }
         Spaces.start(root: try Layouts.buildRuntimeTables(memory: map, kernelEnd: end))
         try PhysicalPages.start(top: map[map.count &- 1].end)
+        try Layouts.finishTables()
         let bits = cpuid_eax(0x8000_0000) >= 0x8000_0008 ? cpuid_eax(0x8000_0008) & 0xff : 36
         Protection.usesReservedBit = bits <= 51
     }

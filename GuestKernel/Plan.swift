@@ -23,17 +23,13 @@ enum Layouts {
         case .osv, .osc, .oscInitial: OSvLayout.buildTemporaryTables()
         case .linux: LinuxLayout.buildTemporaryTables()
         case .panda: PandaLayout.buildTemporaryTables()
+        case .resea, .courseos: break  // the boot tables have the window
         }
     }
 
     /// After stage C: devices, where they are mapped when they are needed.
     static func mapDevices() throws(MemoryError) {
         if Plan.current.name == .panda { try PandaLayout.mapDevices() }
-    }
-
-    /// A process's root, its upper half the kernel's: what of it is its own.
-    static func prepare(root: UInt64) {
-        if Plan.current.name == .panda { PandaLayout.own(root) }
     }
 
     /// Stage C: the runtime tables, up to the switch of the root; their root.
@@ -43,7 +39,27 @@ enum Layouts {
             return try OSvLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
         case .linux: return try LinuxLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
         case .panda: return try PandaLayout.buildRuntimeTables(memory: memory, kernelEnd: kernelEnd)
+        case .resea: return try ReseaLayout.buildRuntimeTables()
+        case .courseos: return try CourseOSLayout.buildRuntimeTables(memory: memory)
         }
+    }
+
+    /// What of the tables has to wait until pages are managed.
+    static func finishTables() throws(MemoryError) {
+        if Plan.current.name == .courseos { try CourseOSLayout.finishTables() }
+    }
+
+    /// Gives a new root the kernel's part of the address space: the upper half, where it is that. Locked.
+    static func shareKernel(with root: UInt64) throws(MemoryError) {
+        if Plan.current.name == .courseos { return try CourseOSLayout.shareKernel(with: root) }
+        copy_words(PageTable.linear(root) &+ 2048, PageTable.linear(Spaces.kernel.pointee.root) &+ 2048, 256)
+        if Plan.current.name == .panda { PandaLayout.own(root) }
+    }
+
+    /// Takes the kernel's part out of a root that has nothing else any more. Locked.
+    static func takeKernel(from root: UInt64) {
+        if Plan.current.name == .courseos { return CourseOSLayout.takeKernel(from: root) }
+        clear_words(PageTable.linear(root) &+ 2048, 256)
     }
 }
 

@@ -9,9 +9,12 @@ layouts="osv,0,0x200000,0x1800000,0
 osc,1,0x200000,0x1800000,0xffffffffc0000000
 osc-initial,2,0x200000,0x1800000,0
 linux,3,0x200000,0x1800000,0xffffffff80000000
-panda,6,0x200000,0x1800000,0xffffc00000000000"
+panda,4,0x200000,0x1800000,0xffffc00000000000
+resea,5,0x100000,0x4000000,0xffff800000000000
+courseos,6,0x8000,0xa0000,0x80000000"
 shared=$root/Hypervisor/Addresses/Address.swift
-for name in Contract KernelPlan OSv OSC Linux Panda; do shared="$shared $root/Hypervisor/Layouts/$name.swift"; done
+names="Contract KernelPlan OSv OSC Linux Panda Resea CourseOS"
+for name in $names; do shared="$shared $root/Hypervisor/Layouts/$name.swift"; done
 stamp=$objects/compiled
 # shellcheck disable=SC2086
 if [ ! -f "$stamp" ] || [ -n "$(find "$root/GuestKernel" "$root/Images/include" $shared -newer "$stamp" | head -n 1)" ]; then
@@ -34,10 +37,14 @@ $row
 EOT
     image=$output/vitrine-$name.elf
     built="${built:-} vitrine-$name.elf"
-    if [ ! "$image" -nt "$stamp" ]; then
+    # Its tasks are a part of it.
+    files=
+    [ "$name" != resea ] || files=$bootfs
+    if [ ! "$image" -nt "$stamp" ] || { [ -n "$files" ] && [ "$files" -nt "$image" ]; }; then
+        # shellcheck disable=SC2086
         "$ld" -static --gc-sections -z max-page-size=4096 -z noexecstack --build-id=none \
             --defsym=vitrine_layout="$number" --defsym=vitrine_base="$base" --defsym=vitrine_limit="$limit" \
-            --defsym=vitrine_offset="$offset" -T "$root/GuestKernel/Boot/kernel.ld" "$objects"/*.o -o "$image.new"
+            --defsym=vitrine_offset="$offset" -T "$root/GuestKernel/Boot/kernel.ld" "$objects"/*.o $files -o "$image.new"
         mv "$image.new" "$image"
     fi
 done

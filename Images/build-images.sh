@@ -8,7 +8,7 @@ mkdir -p "$output/objects"
 
 # Each folder's script builds what changed and appends the names of its images, relative to OUTPUT, to `built`.
 built=
-for script in "$root"/GuestKernel/build.sh "$root"/Images/programs/build.sh "$root"/Images/hostile/build.sh \
+for script in "$root"/Images/resea/build.sh "$root"/GuestKernel/build.sh "$root"/Images/programs/build.sh "$root"/Images/hostile/build.sh \
     "$root"/Images/arm/build.sh; do
     # shellcheck disable=SC1090
     [ ! -f "$script" ] || . "$script"

@@ -11,6 +11,8 @@ enum Vector {
     static var reschedule: UInt64 { 0xf2 }
     /// Stop for good.
     static var stop: UInt64 { 0xf3 }
+    /// A processor's own timer.
+    static var timer: UInt64 { 0xf4 }
     static var spurious: UInt64 { 0xff }
 }
 
@@ -32,6 +34,9 @@ enum InterruptController {
         out8(0xa1, UInt8(truncatingIfNeeded: mask >> 8))
     }
 
+    /// Lets interrupt `irq` of the first 8259A through no more.
+    static func mask(_ irq: UInt8) { out8(0x21, in8(0x21) | 1 &<< irq) }
+
     /// Ends interrupt `irq`.
     static func end(_ irq: UInt64) {
         if irq >= 8 { out8(0xa0, 0x20) }
@@ -46,7 +51,7 @@ enum InterruptController {
     }
 }
 
-/// The PIT's channel 0.
+/// The PIT's channel 0: the tick until the local APICs' timers are measured.
 enum Timer {
     /// Ticks a second.
     static var rate: UInt64 { 20 }
@@ -65,7 +70,7 @@ enum Timer {
 /// The local APIC, in xAPIC mode (SDM volume 3, chapter 11).
 enum LocalAPIC {
     private static var base: UInt64 {
-        Plan.current.localAPIC != 0 ? Plan.current.localAPIC : PageTable.linear(0xfee0_0000)
+        Plan.current.localAPIC != 0 ? Plan.current.localAPIC : PageTable.linear(Devices.localAPIC)
     }
     private static func write(_ register: UInt64, _ value: UInt32) { write_register(base &+ register, value) }
 
@@ -79,6 +84,16 @@ enum LocalAPIC {
     }
 
     static func end() { write(0xb0, 0) }
+
+    /// Starts the timer, a 16th of its clock: again and again with an interrupt, or once without.
+    static func startTimer(_ count: UInt32, vector: UInt64?) {
+        write(0x3e0, 3)
+        write(0x320, vector.map { 1 &<< 17 | UInt32(truncatingIfNeeded: $0) } ?? 1 &<< 16)
+        write(0x380, count)
+    }
+
+    /// What is left of the timer's count.
+    static var timerCount: UInt32 { read_register(base &+ 0x390) }
 
     /// INIT, then two SIPIs as the manual asks for; the second is ignored by a processor that runs.
     static func startProcessor(_ apic: UInt32, page: UInt8) {

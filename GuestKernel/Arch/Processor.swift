@@ -105,10 +105,8 @@ enum Processor {
 
     /// Starts every other processor and waits until each runs, or does not come.
     static func startOthers() {
-        guard count > 1 else { return }
-        let from = trampoline_start()
-        copy_words(
-            PageTable.linear(Contract.trampoline), PageTable.linear(from), (trampoline_end() &- from &+ 7) / 8)
+        guard count > 1 || Plan.current.name == .resea else { return }
+        prepareTrampoline()
         var number = 1
         while number < count {
             if let pointer = at(number), let idle = pointer.pointee.idle {
@@ -128,6 +126,23 @@ enum Processor {
         }
     }
 
+    /// The APs' boot code, their GDTR in the page behind it, and their GDT behind that. Nobody has loaded from it yet: the
+    /// accessed bits of its descriptors are clear.
+    private static func prepareTrampoline() {
+        let from = trampoline_start()
+        if !Break.at("ap-boot-code") {
+            copy_words(
+                PageTable.linear(Contract.trampoline), PageTable.linear(from), (trampoline_end() &- from &+ 7) / 8)
+        }
+        let page = PageTable.linear(Contract.trampolineGDTR)
+        let limit: UInt64 = Break.at("ap-gdtr") ? 23 : 31
+        write_word(page, limit | (Contract.trampolineGDTR &+ 8) &<< 16)
+        write_word(page &+ 8, 0)
+        write_word(page &+ 16, 0x00af_9a00_0000_ffff)  // 0x08: 64-bit code
+        write_word(page &+ 24, 0x00cf_9200_0000_ffff)  // 0x10: data
+        write_word(page &+ 32, 0x00cf_9a00_0000_ffff)  // 0x18: 32-bit code
+    }
+
     /// Waits up to two seconds by the timer's ticks; interrupts are on.
     private static func waitUntilOnline(_ pointer: Pointer) -> Bool {
         let deadline = Timer.ticks &+ 2 &* Timer.rate
@@ -142,6 +157,7 @@ enum Processor {
     static func enter(_ pointer: Pointer) -> Never {
         prepare(pointer)
         Scheduler.becomeIdle(pointer)
+        TickTimer.startHere()
         store_release(&pointer.pointee.online, 1)
         Scheduler.idle()
     }

@@ -29,6 +29,11 @@ enum Interrupts {
         case Vector.irq..<Vector.irq &+ 16: handleLine(vector &- Vector.irq)
         case Vector.tick:
             tickHere()
+            TickTimer.startHere()
+            LocalAPIC.end()
+        case Vector.timer:
+            if Processor.current?.pointee.number == 0 { Timer.ticks &+= 1 }
+            tickHere()
             LocalAPIC.end()
         case Vector.flush:
             Shootdown.answer()
@@ -48,6 +53,7 @@ enum Interrupts {
         case 0:
             Timer.ticks &+= 1
             tickHere()
+            TickTimer.countTick()
             if Processor.onlineCount > 1 { LocalAPIC.sendToOthers(vector: Vector.tick) }
         case UInt64(Contract.monitorIRQ): MonitorInput.receive()
         case UInt64(Contract.consoleIRQ): while SerialPort.console.receive() != nil {}
@@ -148,10 +154,13 @@ enum Probe {
 
 /// The syscall instruction.
 enum SystemCall {
-    /// LSTAR: the entry in the upper half (a low kernel's alias there), which ring 3 cannot fetch from where ring 0 is
-    /// emulated.
+    /// Bytes of the instruction (0f 05).
+    static var instructionSize: UInt64 { 2 }
+
+    /// LSTAR: the entry where the kernel is linked, or, where that is VA = PA, its alias in the upper half: ring 3 cannot
+    /// fetch from it, and where ring 0 is emulated faults there.
     static var entry: UInt64 {
         let address = address_of_syscall_entry()
-        return Int64(bitPattern: address) < 0 ? address : PageTable.linear(address)
+        return Plan.current.imageOffset != 0 ? address : PageTable.linear(address)
     }
 }

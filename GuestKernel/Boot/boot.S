@@ -40,7 +40,7 @@ boot_pd:
     .set address, address + 0x200000
     .endr
 
-    /* Used between the two modes, by the boot processor under PVH and by every AP. */
+    /* Used between the two modes by the boot processor under PVH; APs have their own (Processor.swift). */
     .p2align 3
 boot_gdt:
     .quad 0
@@ -112,14 +112,14 @@ entry32:
     mov %edi, %edi
     jmp entry64
 
-/* The AP trampoline: position AP_TRAMPOLINE, real mode, CS = AP_TRAMPOLINE >> 4. */
+/* The AP trampoline: at Contract.trampoline, real mode, CS = its segment. The page behind it begins with the GDTR. */
     .code16
     .global trampoline_start, trampoline_end
 trampoline_start:
     cli
     mov %cs, %ax
     mov %ax, %ds
-    lgdtl trampoline_gdt_pointer - trampoline_start
+    lgdtl 0x1000
     mov $CR4_PAE, %eax
     mov %eax, %cr4
     mov $boot_pml4, %eax
@@ -131,10 +131,6 @@ trampoline_start:
     mov $CR0_LONG_MODE, %eax
     mov %eax, %cr0
     ljmpl $0x08, $ap_entry64
-    .p2align 2
-trampoline_gdt_pointer:
-    .word 31
-    .long boot_gdt
 trampoline_end:
 
     .code64

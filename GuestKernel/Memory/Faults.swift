@@ -11,6 +11,7 @@ extension AddressSpace {
         // A fault while a lock is held is the kernel's own error; waiting for the lock would hide it.
         lastError = nil
         guard address < Plan.current.vmaEnd, Processor.current?.pointee.locks == 0 else { return false }
+        if TaskServer.serves { return TaskServer.fault(address, code: code) }
         let state = Memory.lock.acquire()
         defer { Memory.lock.release(state) }
         faults &+= 1
@@ -30,8 +31,12 @@ extension AddressSpace {
                 invalidate_page(address)
                 return true
             }
+            if vma.kind == .straight {
+                try setLeaf(address & ~4095, (address & ~4095) | vma.protection.leafBits)
+                return true
+            }
             let slot = address & ~(PageTable.size2M &- 1)
-            if walk.level >= 2, vma.kind != .stack, vma.kind != .heap, slot >= vma.start,
+            if walk.level >= 2, Plan.current.name != .resea, vma.kind != .stack, vma.kind != .heap, slot >= vma.start,
                 slot &+ PageTable.size2M <= vma.end,
                 !Break.at("demand-paging-large"), try mapLargeFrame(slot, vma.protection)
             {

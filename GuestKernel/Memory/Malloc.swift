@@ -1,4 +1,5 @@
-// malloc by size, as in OSv: small objects in mempool, up to a page in page, what is larger contiguous in main.
+// malloc by size, as in OSv: small objects in mempool, up to a page in page, what is larger contiguous in main. In layouts with
+// a mapped heap the three are kinds of blocks in that.
 
 /// The lock over physical pages, tables, VMAs and the areas. Held with interrupts off.
 enum Memory {
@@ -59,20 +60,18 @@ enum Malloc {
                 return try allocateObject(size)
             case .page:
                 guard size <= OSv.pageLimit else { throw .badArea }
-                let page = try PhysicalPages.take(pages: 1).address
-                try KernelHeap.map(page, pages: 1)
-                PhysicalPages.info(page).pointee.kind = PageKind.page.rawValue
+                let page = try takePages(1, .page)
+                descriptor(page, .page).pointee.kind = PageKind.page.rawValue
                 account(.page, 4096)
-                return area.address &+ page
+                return page
             case .main:
                 let pages = (size &+ 4095) &>> 12
-                let block = try PhysicalPages.take(pages: pages).address
-                try KernelHeap.map(block, pages: pages)
-                let info = PhysicalPages.info(block)
+                let block = try takePages(pages, .main)
+                let info = descriptor(block, .main)
                 info.pointee.kind = PageKind.main.rawValue
                 info.pointee.count = UInt32(truncatingIfNeeded: pages)
                 account(.main, Int64(bitPattern: pages &<< 12))
-                return area.address &+ block
+                return block
             case .debug:
                 return try DebugArea.allocate(size).data
             }
@@ -84,44 +83,81 @@ enum Malloc {
         try Memory.locked { () throws(MemoryError) in try freeLocked(address) }
     }
 
-    /// The area that an address lies in; where all blocks are in one window, what its page is used for says it.
-    private static func area(of address: UInt64) -> OSv.Area? {
-        let plan = Plan.current
-        guard plan.pageBase == plan.mainBase else { return OSv.Area(rawValue: OSv.areaNumber(of: address)) }
-        if plan.debugBase != 0 && address >= plan.debugBase { return .debug }
-        let physical = address &- plan.mainBase
-        guard PhysicalPages.isManaged(physical) else { return nil }
-        switch PageKind(rawValue: PhysicalPages.info(physical).pointee.kind) {
-        case .mempool: return .mempool
-        case .page: return .page
-        default: return .main
-        }
-    }
-
     private static func freeLocked(_ address: UInt64) throws(MemoryError) {
-        guard address >= OSv.areasBase, let area = area(of: address) else { throw .notAllocated }
+        guard let area = area(of: address) else { throw .notAllocated }
         if area == .debug { return try DebugArea.free(address) }
-        let physical = address &- area.address
-        guard PhysicalPages.isManaged(physical) else { throw .notAllocated }
-        let info = PhysicalPages.info(physical)
+        let info = descriptor(address, area)
         switch (area, PageKind(rawValue: info.pointee.kind)) {
         case (.mempool, .mempool):
-            try freeObject(physical)
-        case (.page, .page) where physical & 4095 == 0:
-            KernelHeap.unmap(physical, pages: 1)
+            try freeObject(address)
+        case (.page, .page) where address & 4095 == 0:
             info.pointee.kind = PageKind.reserved.rawValue
-            PhysicalPages.giveBack(physical, pages: 1)
+            giveBackPages(address, 1, .page)
             account(.page, -4096)
-        case (.main, .main) where physical & 4095 == 0:
+        case (.main, .main) where address & 4095 == 0:
             let pages = UInt64(info.pointee.count)
-            KernelHeap.unmap(physical, pages: pages)
             info.pointee.kind = PageKind.reserved.rawValue
             info.pointee.count = 0
-            PhysicalPages.giveBack(physical, pages: pages)
+            giveBackPages(address, pages, .main)
             account(.main, -Int64(bitPattern: pages &<< 12))
         default:
             throw .notAllocated
         }
+    }
+
+    // MARK: Pages
+
+    /// Pages of an area, contiguous in virtual addresses: the first one's address.
+    private static func takePages(_ pages: UInt64, _ area: OSv.Area) throws(MemoryError) -> UInt64 {
+        MappedHeap.isUsed
+            ? try MappedHeap.take(pages: pages) : area.address &+ (try PhysicalPages.take(pages: pages).address)
+    }
+
+    private static func giveBackPages(_ address: UInt64, _ pages: UInt64, _ area: OSv.Area) {
+        if MappedHeap.isUsed {
+            MappedHeap.giveBack(address, pages: pages)
+        } else {
+            PhysicalPages.giveBack(address &- area.address, pages: pages)
+        }
+    }
+
+    /// The descriptor of the page behind an address of an area.
+    @inline(__always) private static func descriptor(
+        _ address: UInt64, _ area: OSv.Area
+    ) -> UnsafeMutablePointer<PageInfo> {
+        PhysicalPages.info(
+            MappedHeap.isUsed ? MappedHeap.physical(of: address & ~4095) ?? 0 : address &- area.address)
+    }
+
+    /// The area of an address that may be a block's.
+    private static func area(of address: UInt64) -> OSv.Area? {
+        let plan = Plan.current
+        let physical: UInt64
+        if MappedHeap.isUsed {
+            guard let found = MappedHeap.physical(of: address & ~4095) else { return nil }
+            physical = found
+        } else {
+            guard address >= OSv.areasBase else { return nil }
+            if plan.pageBase != plan.mainBase {
+                guard let area = OSv.Area(rawValue: OSv.areaNumber(of: address)) else { return nil }
+                return area == .debug || PhysicalPages.isManaged(address &- area.address) ? area : nil
+            }
+            if plan.debugBase != 0 && address >= plan.debugBase { return .debug }
+            physical = address &- plan.mainBase
+        }
+        // Where all blocks are in one window or heap, what a page is used for says what they are.
+        guard PhysicalPages.isManaged(physical) else { return nil }
+        switch PageKind(rawValue: PhysicalPages.info(physical).pointee.kind) {
+        case .mempool: return .mempool
+        case .page: return .page
+        case .main: return .main
+        default: return nil
+        }
+    }
+
+    /// Pages of mempool have numbers, which their lists are linked by: none is 0.
+    private static var numbersBase: UInt64 {
+        MappedHeap.isUsed ? Plan.current.heapBase &- 4096 : OSv.Area.mempool.address
     }
 
     // MARK: Small objects
@@ -131,16 +167,14 @@ enum Malloc {
         while UInt64(16) &<< UInt64(sizeClass) < size { sizeClass &+= 1 }
         let objectSize = UInt64(16) &<< UInt64(sizeClass)
         if partial[sizeClass] == 0 {
-            let page = try PhysicalPages.take(pages: 1).address
-            try KernelHeap.map(page, pages: 1)
-            PhysicalPages.info(page).pointee = PageInfo(
+            let page = try takePages(1, .mempool)
+            descriptor(page, .mempool).pointee = PageInfo(
                 kind: PageKind.mempool.rawValue, order: UInt8(truncatingIfNeeded: sizeClass), inUse: 0, firstFree: 0,
                 carved: 0, count: 0, previous: 0)
-            link(page &>> 12, sizeClass)
+            link(page, sizeClass)
         }
-        let page = UInt64(partial[sizeClass]) &<< 12
-        let info = PhysicalPages.info(page)
-        let base = OSv.Area.mempool.address &+ page
+        let base = page(number: partial[sizeClass])
+        let info = descriptor(base, .mempool)
         let number: UInt64
         if info.pointee.firstFree != 0 {
             number = UInt64(info.pointee.firstFree) &- 1
@@ -151,20 +185,19 @@ enum Malloc {
             info.pointee.carved &+= 1
         }
         info.pointee.inUse &+= 1
-        if UInt64(info.pointee.inUse) &* objectSize == 4096 { unlink(page &>> 12, sizeClass) }
+        if UInt64(info.pointee.inUse) &* objectSize == 4096 { unlink(base, sizeClass) }
         account(.mempool, Int64(bitPattern: objectSize))
         return base &+ number &* objectSize
     }
 
-    private static func freeObject(_ physical: UInt64) throws(MemoryError) {
-        let page = physical & ~4095
-        let info = PhysicalPages.info(page)
+    private static func freeObject(_ address: UInt64) throws(MemoryError) {
+        let base = address & ~4095
+        let info = descriptor(base, .mempool)
         let sizeClass = Int(info.pointee.order)
         let objectSize = UInt64(16) &<< UInt64(sizeClass)
-        let number = (physical & 4095) &>> (4 &+ UInt64(sizeClass))
-        guard physical & (objectSize &- 1) == 0, number < UInt64(info.pointee.carved) else { throw .notAllocated }
+        let number = (address & 4095) &>> (4 &+ UInt64(sizeClass))
+        guard address & (objectSize &- 1) == 0, number < UInt64(info.pointee.carved) else { throw .notAllocated }
         // Freed already? Then its number is on the page's list.
-        let base = OSv.Area.mempool.address &+ page
         var next = UInt64(info.pointee.firstFree)
         var steps = 0
         while next != 0 && steps <= 256 {
@@ -172,39 +205,42 @@ enum Malloc {
             next = read_word(base &+ (next &- 1 & 255) &* objectSize) & 0xffff
             steps &+= 1
         }
-        if UInt64(info.pointee.inUse) &* objectSize == 4096 { link(page &>> 12, sizeClass) }
+        if UInt64(info.pointee.inUse) &* objectSize == 4096 { link(base, sizeClass) }
         write_word(base &+ number &* objectSize, UInt64(info.pointee.firstFree))
         info.pointee.firstFree = UInt16(truncatingIfNeeded: number &+ 1)
         info.pointee.inUse &-= 1
         account(.mempool, -Int64(bitPattern: objectSize))
         if info.pointee.inUse == 0 {
-            unlink(page &>> 12, sizeClass)
-            KernelHeap.unmap(page, pages: 1)
+            unlink(base, sizeClass)
             info.pointee = PageInfo(kind: 0, order: 0, inUse: 0, firstFree: 0, carved: 0, count: 0, previous: 0)
-            PhysicalPages.giveBack(page, pages: 1)
+            giveBackPages(base, 1, .mempool)
         }
     }
 
-    private static func link(_ number: UInt64, _ sizeClass: Int) {
+    @inline(__always) private static func page(number: UInt32) -> UInt64 { numbersBase &+ UInt64(number) &<< 12 }
+
+    private static func number(ofPage address: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: (address &- numbersBase) &>> 12)
+    }
+
+    private static func link(_ base: UInt64, _ sizeClass: Int) {
         let next = partial[sizeClass]
-        let info = PhysicalPages.info(number &<< 12)
+        let info = descriptor(base, .mempool)
         info.pointee.count = next
         info.pointee.previous = 0
-        if next != 0 {
-            PhysicalPages.info(UInt64(next) &<< 12).pointee.previous = UInt32(truncatingIfNeeded: number)
-        }
-        partial[sizeClass] = UInt32(truncatingIfNeeded: number)
+        if next != 0 { descriptor(page(number: next), .mempool).pointee.previous = number(ofPage: base) }
+        partial[sizeClass] = number(ofPage: base)
     }
 
-    private static func unlink(_ number: UInt64, _ sizeClass: Int) {
-        let info = PhysicalPages.info(number &<< 12)
+    private static func unlink(_ base: UInt64, _ sizeClass: Int) {
+        let info = descriptor(base, .mempool)
         let next = info.pointee.count
         let previous = info.pointee.previous
         if previous == 0 {
             partial[sizeClass] = next
         } else {
-            PhysicalPages.info(UInt64(previous) &<< 12).pointee.count = next
+            descriptor(page(number: previous), .mempool).pointee.count = next
         }
-        if next != 0 { PhysicalPages.info(UInt64(next) &<< 12).pointee.previous = previous }
+        if next != 0 { descriptor(page(number: next), .mempool).pointee.previous = previous }
     }
 }

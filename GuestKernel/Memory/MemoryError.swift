@@ -16,6 +16,8 @@ enum MemoryError: Error {
     case wrongImage
     case tooManyThreads
     case tooManySpaces
+    case heapFull
+    case devicesFull
 
     /// The error in words, without numbers.
     var text: StaticString {
@@ -34,6 +36,8 @@ enum MemoryError: Error {
         case .wrongImage: return "the image is linked for another layout, or at another address, than its numbers say"
         case .tooManyThreads: return "thread table full"
         case .tooManySpaces: return "process table full"
+        case .heapFull: return "heap full: it has met the device registers, which grow down towards it"
+        case .devicesFull: return "no room for device registers: they have met the heap, which grows up towards them"
         }
     }
 }

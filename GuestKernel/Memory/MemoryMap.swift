@@ -26,6 +26,12 @@ struct MemoryMap: ~Copyable {
 
     subscript(index: Int) -> PhysicalRange { ranges[index] }
 
+    /// Forgets what lies at or above an address.
+    mutating func limit(to end: UInt64) {
+        while count > 0 && ranges[count &- 1].start >= end { count &-= 1 }
+        if count > 0 && ranges[count &- 1].end > end { ranges[count &- 1].end = end }
+    }
+
     /// Adds a range, cut to whole pages; sorted by its start.
     mutating func add(_ start: UInt64, _ size: UInt64) {
         let from = (start &+ 4095) & ~4095

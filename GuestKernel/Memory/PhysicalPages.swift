@@ -45,6 +45,8 @@ enum PhysicalPages {
     nonisolated(unsafe) private static var freshCount = 0
     nonisolated(unsafe) private static var infoBase: UInt64 = 0
     nonisolated(unsafe) private static var infoCount: UInt64 = 0
+    /// The end of RAM.
+    static var top: UInt64 { infoCount &<< 12 }
     /// Heads of the buddy lists by order: page numbers, 0 for none (page 0 is never free).
     nonisolated(unsafe) private static var heads = InlineArray<21, UInt32>(repeating: 0)
     nonisolated(unsafe) private(set) static var freePages: UInt64 = 0

@@ -21,7 +21,7 @@ struct Protection: OptionSet {
         }
         var bits = OSv.leafBits4K
         if !contains(.write) { bits &= ~PageTable.writable }
-        if !contains(.execute) { bits |= PageTable.noExecute }
+        if !contains(.execute) && Plan.current.name != .resea { bits |= PageTable.noExecute }
         return bits
     }
 

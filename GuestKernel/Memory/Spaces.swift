@@ -1,7 +1,8 @@
 // All address spaces: the kernel's, and those of processes where each has a root of its own.
 //
 // The upper half is the kernel's in every root: PML4[256...511] are equal. Whoever changes such an entry of the kernel's root
-// calls `propagate`; tables below it are the same ones everywhere, so nothing else has to be.
+// calls `propagate`; tables below it are the same ones everywhere, so nothing else has to be. Where the kernel's part is smaller
+// than that, it is two tables that are there from the start (CourseOSLayout.swift).
 
 /// The address spaces.
 enum Spaces {
@@ -32,7 +33,7 @@ enum Spaces {
         thread?.pointee.space?.assumingMemoryBound(to: AddressSpace.self) ?? kernel
     }
 
-    /// A new address space: the kernel's upper half and nothing else.
+    /// A new address space: the kernel's part and nothing else.
     static func make() throws(MemoryError) -> AddressSpace.Pointer {
         let block = try Malloc.allocate(UInt64(MemoryLayout<AddressSpace>.stride))
         let space = AddressSpace.Pointer(bitPattern: UInt(block)).unsafelyUnwrapped
@@ -40,8 +41,12 @@ enum Spaces {
             try Memory.locked { () throws(MemoryError) in
                 guard count < 64 else { throw .tooManySpaces }
                 let root = try Arena.takeTable()
-                copy_words(PageTable.linear(root) &+ 2048, PageTable.linear(kernel.pointee.root) &+ 2048, 256)
-                Layouts.prepare(root: root)
+                do throws(MemoryError) {
+                    try Layouts.shareKernel(with: root)
+                } catch {
+                    Arena.giveBack(root)
+                    throw error
+                }
                 space.initialize(to: AddressSpace(root: root))
                 Break.make(space)
                 list[count] = space
@@ -62,7 +67,7 @@ enum Spaces {
         space.pointee.removeAll()
         Break.destroy(space)
         let root = space.pointee.root
-        clear_words(PageTable.linear(root) &+ 2048, 256)
+        Layouts.takeKernel(from: root)
         if !Break.at("exit-frees-every-table") { Arena.giveBack(root) }
         var index = 0
         while index < count {

@@ -11,6 +11,8 @@ enum VMAKind: UInt8 {
     case arguments
     /// Memory of a process that the kernel writes by its own address.
     case buffer
+    /// Physical memory at VA = PA.
+    case straight
 
     var text: StaticString {
         switch self {
@@ -20,6 +22,7 @@ enum VMAKind: UInt8 {
         case .heap: return "heap"
         case .arguments: return "arguments"
         case .buffer: return "buffer"
+        case .straight: return "straight"
         }
     }
 }

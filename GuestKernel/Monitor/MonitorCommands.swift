@@ -17,10 +17,13 @@ enum MonitorCommands {
         if line.matches(name, "free") { return free(&line, &out) }
         if line.matches(name, "debug-alloc") { return debugAllocate(&line, &out) }
         if line.matches(name, "map") { return map(&line, &out) }
+        if line.matches(name, "mmio") { return MonitorHeap.map(&line, &out) }
+        if line.matches(name, "mmio-end") { return MonitorHeap.unmap(&line, &out) }
         if line.matches(name, "touch") { return touch(&line, &out) }
         if line.matches(name, "protect") { return protect(&line, &out) }
         if line.matches(name, "unmap") { return unmap(&line, &out) }
         if line.matches(name, "vmas") { return vmas(&out) }
+        if line.matches(name, "server") { return MonitorTasks.server(&out) }
         if line.matches(name, "load") { return load(&line, &out) }
         if line.matches(name, "programs") {
             Programs.list(&out)
@@ -48,7 +51,7 @@ enum MonitorCommands {
     }
 
     /// The error line of a command that memory was refused to. The answer "" says that it is written.
-    private static func refuse(_ error: MemoryError, _ out: inout TextWriter) -> StaticString {
+    static func refuse(_ error: MemoryError, _ out: inout TextWriter) -> StaticString {
         out.text("error: ")
         error.write(to: &out)
         out.newline()
@@ -63,10 +66,13 @@ enum MonitorCommands {
         out.text("command=free usage=free VA\n")
         out.text("command=debug-alloc usage=debug-alloc SIZE\n")
         out.text("command=map usage=map SIZE [PERM] [at VA]\n")
+        out.text("command=mmio usage=mmio PA SIZE\n")
+        out.text("command=mmio-end usage=mmio-end VA\n")
         out.text("command=touch usage=touch VA [VALUE]\n")
         out.text("command=protect usage=protect VA SIZE PERM\n")
         out.text("command=unmap usage=unmap VA SIZE\n")
         out.text("command=vmas usage=vmas\n")
+        out.text("command=server usage=server\n")
         out.text("command=load usage=load MODULE [NAMESPACE]\n")
         out.text("command=programs usage=programs\n")
         out.text("command=ps usage=ps\n")
@@ -78,7 +84,7 @@ enum MonitorCommands {
         out.text("command=in usage=in PROGRAM COMMAND...\n")
         out.text("command=fork usage=fork PROGRAM\n")
         out.text("command=kill usage=kill PROGRAM [STATUS]\n")
-        out.text("command=work usage=work heap|map|fork SEED ROUNDS [PROGRAM]\n")
+        out.text("command=work usage=work heap|map|collide|fork SEED ROUNDS [PROGRAM]\n")
         out.text("command=cpus usage=cpus\n")
         out.text("command=stats usage=stats\n")
         out.text("command=panic usage=panic\n")
@@ -90,10 +96,15 @@ enum MonitorCommands {
     // MARK: Areas
 
     private static func areas(_ out: inout TextWriter) -> StaticString? {
+        if MappedHeap.isUsed {
+            MonitorHeap.areas(&out)
+            return nil
+        }
         area(&out, .main)
         area(&out, .page)
         area(&out, .mempool)
         area(&out, .debug)
+        if Plan.current.name == .resea { MonitorTasks.areas(&out) }
         return nil
     }
 
@@ -141,7 +152,7 @@ enum MonitorCommands {
             out.text(" pa=")
             out.hex(Spaces.kernel.pointee.physical(of: block) ?? UInt64.max)
             out.text(" area=")
-            out.text(name(area))
+            out.text(MappedHeap.isUsed ? "heap" : name(area))
             out.text(" size=")
             out.decimal(size)
             out.newline()
@@ -232,7 +243,7 @@ enum MonitorCommands {
         }
         guard line.word() == nil else { return "too many words" }
         do throws(Probe.Fault) {
-            let isLinear = address >= OSv.areasBase
+            let isLinear = address >= (MappedHeap.isUsed ? Plan.current.heapBase : OSv.areasBase)
             if isLinear && address &- Plan.current.mainBase &- Contract.holeEnd < 1 &<< 40
                 && Break.at("ram-above-the-hole")
             {
@@ -349,6 +360,7 @@ enum MonitorCommands {
         out.decimal(AddressSpace.faults)
         out.text(" ticks=")
         out.decimal(Timer.ticks)
+        out.text(TickTimer.period == 0 ? " timer=pit" : " timer=apic")
         out.text(" shootdowns=")
         out.decimal(Shootdown.count)
         out.text(" switches=")

@@ -2,7 +2,7 @@
 // guest in the same state.
 
 /// Numbers that follow from a seed (Knuth's MMIX generator).
-private struct Numbers {
+struct WorkNumbers {
     private var state: UInt64
 
     init(seed: UInt64) { state = seed }
@@ -17,20 +17,24 @@ private struct Numbers {
 /// Work that the monitor is asked for.
 enum Workloads {
     private static var slots: Int { 32 }
-    private static var usage: StaticString { "usage: work heap|map SEED ROUNDS, or work fork SEED ROUNDS PROGRAM" }
+    private static var usage: StaticString {
+        "usage: work heap|map|collide SEED ROUNDS, or work fork SEED ROUNDS PROGRAM"
+    }
 
     /// `work KIND SEED ROUNDS [PROGRAM]`: everything taken is given back at the end.
     static func run(_ line: inout MonitorLine, _ out: inout TextWriter) -> StaticString? {
         guard let kind = line.word(), let first = line.word(), let seed = line.number(first), let second = line.word(),
             let rounds = line.number(second), rounds > 0, rounds <= 10_000
         else { return usage }
-        var numbers = Numbers(seed: seed)
+        var numbers = WorkNumbers(seed: seed)
         var sum: UInt64 = 0
         do throws(MemoryError) {
             if line.matches(kind, "heap") {
                 sum = try heap(rounds, &numbers)
             } else if line.matches(kind, "map") {
                 sum = try map(rounds, &numbers)
+            } else if line.matches(kind, "collide") {
+                sum = try MonitorHeap.collide(rounds, &numbers, &out)
             } else if line.matches(kind, "fork") {
                 guard let word = line.word(), let program = line.number(word), program < UInt64(Programs.capacity)
                 else {
@@ -61,7 +65,7 @@ enum Workloads {
     }
 
     /// Blocks of every area come and go; the sum is over their addresses.
-    private static func heap(_ rounds: UInt64, _ numbers: inout Numbers) throws(MemoryError) -> UInt64 {
+    private static func heap(_ rounds: UInt64, _ numbers: inout WorkNumbers) throws(MemoryError) -> UInt64 {
         var blocks = InlineArray<32, UInt64>(repeating: 0)
         defer { for slot in 0..<slots where blocks[slot] != 0 { try? Malloc.free(blocks[slot]) } }
         var sum: UInt64 = 0
@@ -78,7 +82,7 @@ enum Workloads {
     }
 
     /// Mappings come, are touched, change their protection and go, in the address space of the calling thread.
-    private static func map(_ rounds: UInt64, _ numbers: inout Numbers) throws(MemoryError) -> UInt64 {
+    private static func map(_ rounds: UInt64, _ numbers: inout WorkNumbers) throws(MemoryError) -> UInt64 {
         var starts = InlineArray<32, UInt64>(repeating: 0)
         var sizes = InlineArray<32, UInt64>(repeating: 0)
         let space = AddressSpace.current
@@ -106,7 +110,8 @@ enum Workloads {
     }
 
     /// Children of a program come and go; the sum is over their numbers.
-    private static func fork(_ program: Int, _ rounds: UInt64, _ numbers: inout Numbers) throws(ProgramError) -> UInt64
+    private static func fork(_ program: Int, _ rounds: UInt64, _ numbers: inout WorkNumbers) throws(ProgramError)
+        -> UInt64
     {
         var children = InlineArray<32, Int>(repeating: -1)
         defer { for slot in 0..<slots where children[slot] >= 0 { _ = Programs.end(children[slot], .exited, 0) } }

@@ -65,7 +65,9 @@ enum LinuxProcess {
         let word = call.number == 56 && call.first & 0x100_0000 != 0 ? call.fourth : 0
         if word != 0 { UserMemory.require(word, 4, .write, call: call.number) }
         do throws(ProgramError) {
-            let child = try Programs.fork(own, frame.pointee, of: thread) { number in
+            var place = frame.pointee
+            place.rax = 0
+            let child = try Programs.fork(own, place, of: thread) { number in
                 guard word != 0 else { return }
                 var identifier = UInt32(truncatingIfNeeded: number &+ 1)
                 withUnsafeBytes(of: &identifier) {

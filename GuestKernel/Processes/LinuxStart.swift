@@ -20,9 +20,8 @@ enum LinuxStart {
             seed: base &+ (Break.at("random-gaps") ? 1 : 0), process: UInt64(truncatingIfNeeded: number))
     }
 
-    /// Where a program is loaded.
-    static func base(_ image: borrowing ProgramImage, process number: Int) -> UInt64 {
-        guard !image.isFixed else { return 0 }
+    /// Where a program is loaded that can be anywhere.
+    static func base(process number: Int) -> UInt64 {
         var numbers = random(process: number)
         return Linux.programBase &+ Linux.Gaps(&numbers).text &<< 12
     }

@@ -35,7 +35,7 @@ enum ProgramCalls {
         case UInt64(VITRINE_SYS_WAIT.rawValue): result = wait(first)
         case UInt64(VITRINE_SYS_THREAD.rawValue): result = makeThread(first, second, third)
         case UInt64(VITRINE_SYS_THREAD_EXIT.rawValue): Thread.exit()
-        default: result = -1
+        default: result = TaskServer.call(frame) ?? -1
         }
         frame.pointee.rax = UInt64(bitPattern: result)
     }
@@ -45,7 +45,9 @@ enum ProgramCalls {
         guard let thread = Thread.current, thread.pointee.program >= 0 else { return -1 }
         let parent = Int(thread.pointee.program)
         do throws(ProgramError) {
-            return Int64(try Programs.fork(parent, frame.pointee, of: thread))
+            var place = frame.pointee
+            place.rax = 0
+            return Int64(try Programs.fork(parent, place, of: thread))
         } catch {
             Console.print { writer in
                 Programs.name(parent, to: &writer)

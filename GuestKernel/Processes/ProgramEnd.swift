@@ -39,12 +39,15 @@ extension Programs {
     static func end(_ index: Int, _ state: ProgramState, _ status: Int64) -> Bool {
         guard begin(ending: index) else { return false }
         Thread.stop(program: Int32(truncatingIfNeeded: index))
+        let isTask = Plan.current.name == .resea
+        if isTask { TaskServer.forget(index) }
         if let space = takeSpace(index) {
             if let thread = Thread.current, Spaces.of(thread) == space {
                 Spaces.use(UnsafeMutableRawPointer(Spaces.kernel), by: thread)
             }
             Spaces.destroy(space)
         }
+        if isTask { TaskServer.ended(index) }
         finish(index, state, status)
         Console.print { writer in
             name(index, to: &writer)

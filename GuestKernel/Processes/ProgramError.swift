@@ -33,6 +33,8 @@ enum ProgramError: Error {
     case noNamespaceLeft
     case addressTaken(UInt64)
     case noOwnSpace
+    case tasksDoNotFork
+    case tasksFromBootfs
     case tooManyPrograms
     case notRunning(UInt64)
     #if hasFeature(Embedded)
@@ -79,6 +81,9 @@ enum ProgramError: Error {
         case .noNamespaceLeft: ("no namespace is left: one program at 0x100000000000 and 31 namespaces", nil, false, "")
         case .addressTaken(let address): ("the range at ", address, false, " is mapped already")
         case .noOwnSpace: ("programs of this layout share one address space: they cannot fork", nil, false, "")
+        case .tasksDoNotFork: ("tasks of this layout cannot fork: load their file again", nil, false, "")
+        case .tasksFromBootfs:
+            ("tasks of this layout come from the bootfs in its kernel, not from files of --program", nil, false, "")
         case .tooManyPrograms: ("process table full: 64 processes", nil, false, "")
         case .notRunning(let number): ("program ", number, true, " does not run")
         #if hasFeature(Embedded)

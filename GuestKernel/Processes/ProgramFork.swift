@@ -1,13 +1,14 @@
 // fork: a second process with the same memory, and a thread that goes on where the first one's called.
 
 extension Programs {
-    /// Forks a program that has an address space of its own. `frame` is where its thread is in ring 3; the child's goes on
-    /// there with 0 in RAX. The child's number.
+    /// Forks a program that has an address space of its own. `frame` is where the child's thread goes on in ring 3. The
+    /// child's number.
     ///
     /// `prepare` is called before the child runs, with its number and in its address space.
     static func fork(
         _ parent: Int, _ frame: trap_frame, of thread: Thread.Pointer, prepare: ((Int) -> Void)? = nil
     ) throws(ProgramError) -> Int {
+        guard Plan.current.name != .resea else { throw .tasksDoNotFork }
         guard let space = program(parent).space else { throw .noOwnSpace }
         guard let number = takeNumber() else { throw .tooManyPrograms }
         var child: AddressSpace.Pointer?
@@ -19,7 +20,6 @@ extension Programs {
                 name: "program", entry: frame.rip, argument: 0, second: 0, stack: frame.rsp,
                 program: Int32(truncatingIfNeeded: number))
             copy.pointee.frame.pointee = frame
-            copy.pointee.frame.pointee.rax = 0
             copy.pointee.space = UnsafeMutableRawPointer(made)
             copy.pointee.fs_base = thread.pointee.fs_base
             copy.pointee.gs_base = thread.pointee.gs_base
@@ -39,7 +39,8 @@ extension Programs {
         }
     }
 
-    /// Forks a program from outside: its threads are held meanwhile.
+    /// Forks a program from outside: its threads are held meanwhile. The child goes on where the parent was interrupted; if
+    /// that was in a system call, the child makes the call itself, as a call that a signal interrupted is made again.
     static func fork(from outside: Int) throws(ProgramError) -> Int {
         guard program(outside).state == .running, let thread = program(outside).thread else {
             throw .notRunning(UInt64(outside))
@@ -48,6 +49,9 @@ extension Programs {
         Thread.hold(program: number)
         defer { Thread.letGo(program: number) }
         guard let frame = Thread.userFrame(thread) else { throw .notRunning(UInt64(outside)) }
-        return try fork(outside, frame.pointee, of: thread)
+        var place = frame.pointee
+        // RAX holds the call's number still.
+        if frame != thread.pointee.frame { place.rip &-= SystemCall.instructionSize }
+        return try fork(outside, place, of: thread)
     }
 }

@@ -55,7 +55,7 @@ enum ProgramStart {
             }
             thread.pointee.space = UnsafeMutableRawPointer(AddressSpace.current)
             if Plan.current.name == .oscInitial {
-                thread.pointee.gs_base = Break.at("access-through-gs") ? base &+ 0x10000 : base
+                thread.pointee.gs_base = base &- Break.baseError
             }
             return thread
         } catch {
@@ -78,6 +78,10 @@ enum ProgramStart {
             // SIZE, for programs whose addresses are offsets: what their runtime compares an address with.
             let size = Plan.current.programSize &* (Break.at("access-at-size") ? 2 : 1)
             guard probe_write(page &+ sizeOffset, size) == 0 else { throw .outOfMemory }
+            // What the accessors of a wrong base compare with, 64 KiB lower: in the stack.
+            if Break.baseError != 0, probe_write(page &+ sizeOffset &- Break.baseError, size) != 0 {
+                throw .outOfMemory
+            }
             // What follows the text is zero already: its end.
             guard probe_copy(page &+ argumentOffset, UInt64(UInt(bitPattern: text)), index) == 0 else {
                 throw .outOfMemory

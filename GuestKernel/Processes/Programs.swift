@@ -63,6 +63,11 @@ enum Programs {
     /// Starts every module, in order, before the monitor answers and R is reported: who waits for R finds every program
     /// loaded. What cannot be loaded is reported and refused; the others start all the same.
     static func startModules() {
+        if Plan.current.name == .resea {
+            ReseaTasks.startAll()
+            for module in 0..<StartInfo.moduleCount { refuse(module, .tasksFromBootfs) }
+            return
+        }
         for module in 0..<StartInfo.moduleCount {
             do throws(ProgramError) {
                 _ = try start(module: UInt64(module), namespace: nil)
@@ -74,6 +79,7 @@ enum Programs {
 
     /// Loads a module, in a namespace or in the next free place, and starts it; its number.
     static func start(module index: UInt64, namespace: UInt64?) throws(ProgramError) -> Int {
+        if Plan.current.name == .resea { return try ReseaTasks.start(file: index) }
         guard index < 64, let module = StartInfo.module(Int(index)) else { throw .noModule(index) }
         let image = try ProgramImage(
             UnsafeRawBufferPointer(
@@ -85,8 +91,12 @@ enum Programs {
             Places.release(place)
             throw .noNamespaceLeft
         }
-        let base =
-            image.convention == .standalone ? LinuxStart.base(image, process: number) : Places.base(place)
+        let base: UInt64
+        if image.isFixed {
+            base = 0
+        } else {
+            base = Plan.current.name == .linux ? LinuxStart.base(process: number) : Places.base(place)
+        }
         list[number].name = module.name
         list[number].base = base
         list[number].entry = base &+ image.entry
@@ -188,6 +198,22 @@ enum Programs {
         list[number] = Program()
         if number == count &- 1 { count = number }
         lock.release(state)
+    }
+
+    /// What is known of a program before its thread comes with `run`.
+    static func describe(
+        _ number: Int, name: UInt64, base: UInt64, entry: UInt64, _ space: AddressSpace.Pointer
+    ) {
+        list[number].name = name
+        list[number].base = base
+        list[number].entry = entry
+        list[number].space = space
+    }
+
+    /// The number of the program that has an address space.
+    static func number(of space: AddressSpace.Pointer) -> Int? {
+        for number in 0..<count where list[number].space == space { return number }
+        return nil
     }
 
     /// What a fork takes over: everything but the thread, which comes with `run`.

@@ -1,4 +1,4 @@
-// A change as a line of text, and as JSON.
+// A change as a line of text, as JSON, and as a record of CSV.
 
 import Addresses
 import JSON
@@ -74,25 +74,44 @@ struct ChangeForm {
 
     /// The members of a change in JSON; the object is the caller's.
     func members(_ change: AnnotatedChange, into writer: inout JSONWriter) {
-        writer.member("change", change.kind.rawValue)
-        writer.member("va", hex: change.va.rawValue)
-        writer.member("size", change.size)
-        writer.member("region", change.region)
-        if change.isScattered { writer.member("scattered", true) }
+        ChangeForm.columns.members(of: change, into: &writer)
         for (name, side) in [("from", change.from), ("to", change.to)] {
             writer.key(name)
-            guard let side else {
-                writer.null()
-                continue
-            }
-            writer.object { writer in
-                writer.member("gpa", hex: side.kind == .absent ? nil : side.gpa.rawValue)
-                writer.member("page", pageName(side.pageSize))
-                writer.member("flags", side.flags.letters)
-                writer.member("kind", side.kind.rawValue)
-                writer.member("bits", hex: side.leafBits)
-                if let meaning = side.meaning { writer.member("meaning", meaning) }
-                if side.repeatsPage { writer.member("repeats", side.size / side.pageSize) }
+            if let side { ChangeForm.sideColumns.write(side, into: &writer) } else { writer.null() }
+        }
+    }
+
+    /// What a change has beside its two sides.
+    private static let columns = Columns<AnnotatedChange>(
+        Column("change") { .text($0.kind.rawValue) },
+        Column("va") { .address($0.va.rawValue) },
+        Column("size") { .unsigned($0.size) },
+        Column("region") { FieldValue($0.region) },
+        Column("scattered") { $0.isScattered ? .flag(true) : .absent })
+
+    /// What was, or what is.
+    private static let sideColumns = Columns<AnnotatedRange>(
+        Column("gpa") { FieldValue(address: $0.kind == .absent ? nil : $0.gpa.rawValue) },
+        Column("page") { .text(pageName($0.pageSize)) },
+        Column("flags") { .text($0.flags.letters) },
+        Column("kind") { .text($0.kind.rawValue) },
+        Column("bits") { .address($0.leafBits) },
+        Column("meaning") { $0.meaning.map { .text($0) } ?? .absent },
+        Column("repeats") { $0.repeatsPage ? .unsigned($0.size / $0.pageSize) : .absent })
+
+    /// The names of a record's fields: those of the sides with `from.` and `to.` before them.
+    static var fieldNames: [String] {
+        columns.names + ["from", "to"].flatMap { side in sideColumns.names.map { "\(side).\($0)" } }
+    }
+
+    /// A change as fields of a record, which the caller ends.
+    func fields(_ change: AnnotatedChange, into writer: inout CSVWriter) {
+        ChangeForm.columns.fields(of: change, into: &writer)
+        for side in [change.from, change.to] {
+            if let side {
+                ChangeForm.sideColumns.fields(of: side, into: &writer)
+            } else {
+                for _ in ChangeForm.sideColumns.names { writer.emptyField() }
             }
         }
     }

@@ -15,7 +15,7 @@ public struct DiffOptions: Sendable {
     public var memoryTypes = PageAttributeTable.atReset
     /// Whether accessed and dirty bits count.
     public var countsAccessed = false
-    /// Text or JSON.
+    /// Text, JSON or CSV.
     public var form = ReportForm.text
 
     /// Everything but accessed and dirty bits, as text.
@@ -55,10 +55,11 @@ public struct MappingMoment: Sendable {
 /// Writes what differs between two moments.
 ///
 /// - Parameter emit: takes the text, piece by piece. What it throws ends the report.
-/// - Returns: whether both are equal, as far as is shown; false if they could not be compared to the end.
+/// - Returns: whether both are equal, as far as is shown, false if they could not be compared to the end; and what a CSV has
+///   no place for.
 public func writeDiff(
     _ before: MappingMoment, _ after: MappingMoment, options: DiffOptions, emit: ([UInt8]) throws -> Void
-) throws -> Bool {
+) throws -> (isEqual: Bool, warnings: [String]) {
     var printer = DiffPrinter(before, after, options: options)
     try emit(printer.begin())
     var annotator = ChangeAnnotator(
@@ -74,10 +75,13 @@ public func writeDiff(
         return true
     }
     try emit(printer.end(summary))
-    return printer.counts.total == 0 && summary.isComplete && before.isComplete && after.isComplete
+    return (
+        printer.counts.total == 0 && summary.isComplete && before.isComplete && after.isComplete,
+        printer.warnings(summary)
+    )
 }
 
-/// Text or JSON.
+/// Text, JSON or CSV.
 private struct DiffPrinter {
     private let before: MappingMoment
     private let after: MappingMoment
@@ -86,6 +90,7 @@ private struct DiffPrinter {
     private(set) var counts = ChangeCounts()
     private var buffer = TextBuffer()
     private var writer = JSONWriter()
+    private var records = CSVWriter(header: ChangeForm.fieldNames)
 
     init(_ before: MappingMoment, _ after: MappingMoment, options: DiffOptions) {
         self.before = before
@@ -94,17 +99,30 @@ private struct DiffPrinter {
         form = ChangeForm(showsAccessed: options.countsAccessed)
     }
 
-    var isFull: Bool { buffer.bytes.count + writer.bytes.count >= 65536 }
+    var isFull: Bool { buffer.bytes.count + writer.bytes.count + records.bytes.count >= 65536 }
 
-    mutating func take() -> [UInt8] { options.form == .json ? writer.take() : buffer.take() }
+    mutating func take() -> [UInt8] {
+        switch options.form {
+        case .text: return buffer.take()
+        case .json: return writer.take()
+        case .csv: return records.take()
+        }
+    }
+
+    private var sides: [(name: String, moment: MappingMoment)] { [("from", before), ("to", after)] }
 
     mutating func begin() -> [UInt8] {
-        let sides = [("from", before), ("to", after)]
-        guard options.form == .json else {
+        switch options.form {
+        case .text:
             buffer.line("from  \(before.subject.heading)")
             buffer.line("to    \(after.subject.heading)")
-            return take()
+        case .json: beginObject()
+        case .csv: break
         }
+        return take()
+    }
+
+    private mutating func beginObject() {
         writer.beginObject()
         writer.member("schema", "vitrine.diff/1")
         for (name, moment) in sides {
@@ -123,16 +141,19 @@ private struct DiffPrinter {
         writer.member("accessed", options.countsAccessed)
         writer.key("changes")
         writer.beginArray()
-        return take()
     }
 
     mutating func add(_ change: AnnotatedChange) {
-        if options.form == .json {
-            let form = form
-            writer.object { form.members(change, into: &$0) }
-        } else {
+        switch options.form {
+        case .text:
             if counts.total == 0 { buffer.line(ChangeForm.heading) }
             form.line(change, into: &buffer)
+        case .json:
+            let form = form
+            writer.object { form.members(change, into: &$0) }
+        case .csv:
+            form.fields(change, into: &records)
+            records.endRecord()
         }
         counts.add(change)
     }
@@ -149,16 +170,24 @@ private struct DiffPrinter {
             writer.newline()
             return take()
         }
+        guard options.form == .text else { return take() }
         buffer.line(counts.total == 0 ? "no difference" : counts.text)
-        for (name, moment) in [("from", before), ("to", after)] {
+        for warning in warnings(summary) { buffer.line(warning) }
+        return take()
+    }
+
+    /// What is to be known of the answer.
+    func warnings(_ summary: ComparisonSummary) -> [String] {
+        var warnings: [String] = []
+        for (name, moment) in sides {
             if moment.tablesChanged > 0 {
-                buffer.line("\(name): \(counted(moment.tablesChanged, "table")) changed while it was read")
+                warnings.append("\(name): \(counted(moment.tablesChanged, "table")) changed while it was read")
             }
-            if !moment.isComplete { buffer.line("\(name): incomplete, there are more tables than are read") }
+            if !moment.isComplete { warnings.append("\(name): incomplete, there are more tables than are read") }
         }
         if let stop = summary.stoppedAt {
-            buffer.line("incomplete: compared up to \(stop.hex), too much is repeated from there on")
+            warnings.append("incomplete: compared up to \(stop.hex), too much is repeated from there on")
         }
-        return take()
+        return warnings
     }
 }

@@ -1,4 +1,4 @@
-// What `vitrine watch` prints: a line for each change, as text or JSON.
+// What `vitrine watch` prints: a line for each change, as text, JSON or CSV.
 
 import Addresses
 import JSON
@@ -35,6 +35,7 @@ public struct WatchPrinter {
     private var counts = ChangeCounts()
     private var buffer = TextBuffer()
     private var writer = JSONWriter()
+    private var records = CSVWriter(header: ["microseconds", "utc", "event"] + ChangeForm.fieldNames)
 
     /// A printer; `showsAccessed` if accessed and dirty bits count.
     public init(form: ReportForm, clock: WatchClock, showsAccessed: Bool) {
@@ -47,13 +48,20 @@ public struct WatchPrinter {
     public var count: Int { counts.total }
 
     /// What was written since the last time.
-    public mutating func take() -> [UInt8] { form == .json ? writer.take() : buffer.take() }
+    public mutating func take() -> [UInt8] {
+        switch form {
+        case .text: return buffer.take()
+        case .json: return writer.take()
+        case .csv: return records.take()
+        }
+    }
 
     /// The first lines.
     ///
     /// - Parameter method: how changes are noticed, in a few words.
     public mutating func begin(_ watcher: TableWatcher, method: String, at moment: WatchMoment) {
         let leaves = watcher.leafCount
+        if form == .csv { return }
         guard form == .text else {
             let subject = watcher.watched
             object("start", at: moment) { writer in
@@ -102,61 +110,86 @@ public struct WatchPrinter {
 
     /// A line about what was found.
     public mutating func add(_ finding: WatchFinding, at moment: WatchMoment) {
+        if case .change(let found) = finding { counts.add(found) }
+        switch form {
+        case .text: line(finding, at: moment)
+        case .json: object(finding, at: moment)
+        case .csv: record(finding, at: moment)
+        }
+    }
+
+    private mutating func line(_ finding: WatchFinding, at moment: WatchMoment) {
+        time(moment)
+        switch finding {
+        case .change(let found): change.line(found, into: &buffer)
+        case .root(let from, let to):
+            func text(_ root: TableRoot?) -> String {
+                root.map { "\($0.root.hex), \($0.format.name)" } ?? "none, paging is off"
+            }
+            buffer.line("root \(text(from)) -> \(text(to))")
+        case .incomplete: buffer.line("incomplete: there was more than can be compared")
+        }
+    }
+
+    private mutating func object(_ finding: WatchFinding, at moment: WatchMoment) {
         switch finding {
         case .change(let found):
-            counts.add(found)
-            if form == .json {
-                let change = change
-                object("change", at: moment) { change.members(found, into: &$0) }
-            } else {
-                time(moment)
-                change.line(found, into: &buffer)
-            }
+            let change = change
+            object("change", at: moment) { change.members(found, into: &$0) }
         case .root(let from, let to):
-            if form == .json {
-                object("root", at: moment) { writer in
-                    for (name, root) in [("from", from), ("to", to)] {
-                        writer.key(name)
-                        guard let root else {
-                            writer.null()
-                            continue
-                        }
-                        writer.object {
-                            $0.member("root", hex: root.root.rawValue)
-                            $0.member("mode", root.format.name)
-                        }
+            object("root", at: moment) { writer in
+                for (name, root) in [("from", from), ("to", to)] {
+                    writer.key(name)
+                    guard let root else {
+                        writer.null()
+                        continue
+                    }
+                    writer.object {
+                        $0.member("root", hex: root.root.rawValue)
+                        $0.member("mode", root.format.name)
                     }
                 }
-            } else {
-                func text(_ root: TableRoot?) -> String {
-                    root.map { "\($0.root.hex), \($0.format.name)" } ?? "none, paging is off"
-                }
-                time(moment)
-                buffer.line("root \(text(from)) -> \(text(to))")
+            }
+        case .incomplete: object("incomplete", at: moment) { _ in }
+        }
+    }
+
+    /// Of other tables, their roots stand where a change has its physical addresses.
+    private mutating func record(_ finding: WatchFinding, at moment: WatchMoment) {
+        records.field(moment.microseconds)
+        records.field(utcText(moment.wallMicroseconds))
+        switch finding {
+        case .change(let found):
+            records.field("change")
+            change.fields(found, into: &records)
+        case .root(let from, let to):
+            records.field("root")
+            for name in ChangeForm.fieldNames {
+                let root = name == "from.gpa" ? from : name == "to.gpa" ? to : nil
+                records.field(FieldValue(address: root?.root.rawValue))
             }
         case .incomplete:
-            if form == .json {
-                object("incomplete", at: moment) { _ in }
-            } else {
-                time(moment)
-                buffer.line("incomplete: there was more than can be compared")
-            }
+            records.field("incomplete")
+            for _ in ChangeForm.fieldNames { records.emptyField() }
         }
+        records.endRecord()
     }
 
     /// The last line.
     ///
     /// - Parameter reason: `count`, `time`, `interrupted`, or why the guest is gone.
     public mutating func end(reason: String, at moment: WatchMoment) {
-        if form == .json {
+        switch form {
+        case .text:
+            time(moment)
+            buffer.line("end (\(reason)): \(counts.text)")
+        case .json:
             let counts = counts
             object("end", at: moment) { writer in
                 writer.member("reason", reason)
                 counts.members(into: &writer)
             }
-        } else {
-            time(moment)
-            buffer.line("end (\(reason)): \(counts.text)")
+        case .csv: break
         }
     }
 }

@@ -19,6 +19,8 @@ public enum Contract {
     public static let bootGDT: UInt64 = 0x500
     /// The page of the AP trampoline; SIPI vector 5.
     public static let trampoline: UInt64 = 0x5000
+    /// The page of the APs' GDTR, and of their GDT behind it.
+    public static let trampolineGDTR: UInt64 = 0x6000
     /// RSP at direct entry.
     public static let bootStack: UInt64 = 0x7ff0
     /// The start info; its memory map, module list and command line follow in the same 16 KiB.

@@ -8,7 +8,9 @@ public struct KernelPlan: Sendable {
         case osc = 1
         case oscInitial = 2
         case linux = 3
-        case panda = 6
+        case panda = 4
+        case resea = 5
+        case courseos = 6
     }
 
     /// Which layout this is.
@@ -59,8 +61,25 @@ public struct KernelPlan: Sendable {
     /// The least RAM with which the layout works: kernel, arena and something to allocate.
     public var minimumMemory: UInt64
 
+    /// Where the monitor puts the start info.
+    public var startInfo: UInt64 = Contract.startInfo
+    /// One past the last byte that the start info may use.
+    public var startInfoEnd: UInt64 = Contract.startInfoEnd
+    /// RAM from this physical address on is not used: no window reaches it.
+    public var memoryLimit: UInt64 = .max
+    /// What is behind the image is handed out from a multiple of this on.
+    public var endAlignment: UInt64 = 2 << 20
+    /// Where malloc's blocks are mapped page by page; 0: they lie in the linear areas.
+    public var heapBase: UInt64 = 0
+    /// One past the mapped heap; 0: it ends at the lowest device registers.
+    public var heapEnd: UInt64 = 0
+    /// One past the device registers, which are mapped downwards; 0: they are at linearBase + PA.
+    public var devicesEnd: UInt64 = 0
+
     /// The size of the page-table arena for a guest with `memory` bytes of RAM: a 64th, in steps of 2 MiB.
-    public func arenaSize(memory: UInt64) -> UInt64 { OSv.arenaSize(memory: memory) }
+    public func arenaSize(memory: UInt64) -> UInt64 {
+        OSv.arenaSize(memory: memory < memoryLimit ? memory : memoryLimit)
+    }
 
     /// The row of a layout.
     public static func of(_ name: Name) -> KernelPlan {
@@ -70,6 +89,8 @@ public struct KernelPlan: Sendable {
         case .oscInitial: return oscInitial
         case .linux: return linux
         case .panda: return panda
+        case .resea: return resea
+        case .courseos: return courseos
         }
     }
 

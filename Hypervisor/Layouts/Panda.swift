@@ -6,7 +6,7 @@
 //     0x0000_7fff_fef0_0000  stack, 16 MiB; RSP begins at its end
 //     0xffff_8000_0000_0000  window: VA = base + PA
 //     0xffff_9000_0000_0000  MMIO, 4 KiB leaves, on demand
-//     0xffff_a000_0000_0000  the kernel's heap, NX: a block has a mapping as long as it is allocated
+//     0xffff_a000_0000_0000  the kernel's heap, NX: mapped page by page
 //     0xffff_c000_0000_0000  the kernel's image: VA = base + PA
 //     0xffff_ff00_0000_0000  PML4[510]: the root itself, NX; each root has its own
 //
@@ -39,6 +39,8 @@ public enum Panda {
     public static let mmio: UInt64 = 0xffff_9000_0000_0000
     /// The kernel's heap.
     public static let kernelHeap: UInt64 = 0xffff_a000_0000_0000
+    /// One past the kernel's heap.
+    public static let kernelHeapEnd: UInt64 = 0xffff_c000_0000_0000
     /// The kernel's image: its virtual addresses less the physical ones.
     public static let imageOffset: UInt64 = 0xffff_c000_0000_0000
     /// Leaves of 2 MiB of the image: supervisor, writable, executable, not global.
@@ -52,7 +54,7 @@ public enum Panda {
 }
 
 extension KernelPlan {
-    /// panda-os: a root a process, a heap of the kernel that is mapped block by block, the root in itself.
+    /// panda-os: a root a process, a heap of the kernel that is mapped page by page, the root in itself.
     public static let panda = KernelPlan(
         name: .panda, text: "panda", imageBase: OSv.kernelBase, imageLimit: OSv.kernelLimit,
         imageOffset: Panda.imageOffset, linearBase: Panda.window, mainBase: Panda.kernelHeap,
@@ -60,5 +62,6 @@ extension KernelPlan {
         kernelLeaf4K: OSC.kernelLeaf4K | Linux.noExecute, kernelLeaf2M: OSC.kernelLeaf2M | Linux.noExecute,
         tableBits: OSv.tableBits, hasProcesses: true, programBase: Panda.programBase,
         programSize: Panda.heapBase - Panda.programBase, mmapBase: Panda.buffersBase + Panda.buffersSize,
-        vmaEnd: Panda.stackEnd, arenaBase: OSv.arenaBase, minimumMemory: OSv.minimumMemory)
+        vmaEnd: Panda.stackEnd, arenaBase: OSv.arenaBase, minimumMemory: OSv.minimumMemory,
+        heapBase: Panda.kernelHeap, heapEnd: Panda.kernelHeapEnd)
 }

@@ -82,7 +82,7 @@ public final class Machine: Sendable {
                 vcpus.append(vcpu)
             }
             self.vcpus = vcpus
-            try Machine.enter(loader.entry, vcpus[0])
+            try Machine.enter(loader.entry, startInfo: plan.startInfo.lowerBound, vcpus[0])
             initialChips = try vm.chipState()
             var states: [VCPUState] = []
             for vcpu in vcpus { states.append(try vcpu.state()) }
@@ -130,8 +130,8 @@ public final class Machine: Sendable {
         core = Guarded(Core(vcpus: configuration.vcpus))
     }
 
-    private static func enter(_ entry: KernelEntry, _ vcpu: VCPU) throws(KVMError) {
-        let registers = entry.registers(from: try vcpu.registers())
+    private static func enter(_ entry: KernelEntry, startInfo: UInt64, _ vcpu: VCPU) throws(KVMError) {
+        let registers = entry.registers(from: try vcpu.registers(), startInfo: startInfo)
         try vcpu.setSystemRegisters(registers)
         try vcpu.setGeneralRegisters(registers)
     }

@@ -118,6 +118,15 @@ public struct Arguments: Sendable {
         return number
     }
 
+    /// The value of an option as a time in seconds, above 0 and at most a year, or nil if the option was not given.
+    public func seconds(_ name: String) throws(UsageError) -> Double? {
+        guard let text = value(name) else { return nil }
+        guard let seconds = Double(text), seconds > 0, seconds <= 31_536_000 else {
+            throw UsageError("--\(name) \(text): a number of seconds above 0 is needed, as 5 or 0.25")
+        }
+        return seconds
+    }
+
     /// Takes the next operand. `what` names it in the message when there is none: `TARGET`.
     public mutating func operand(_ what: String) throws(UsageError) -> String {
         guard let first = operands.first else { throw UsageError("\(what) is missing (see --help)") }

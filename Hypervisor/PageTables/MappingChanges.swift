@@ -293,7 +293,7 @@ private struct MappingComparison {
         let size = last &- first &+ 1
         if var open = pending, open.va.rawValue &+ open.size == first {
             if continues(open, open.from, from, size) && continues(open, open.to, to, size) && !open.isScattered {
-                let repeats = (isRepeating(open, open.from, from), isRepeating(open, open.to, to))
+                let repeats = (isRepeating(open, open.from, from, size), isRepeating(open, open.to, to, size))
                 open.from?.repeatsPage = repeats.0
                 open.to?.repeatsPage = repeats.1
                 open.size &+= size
@@ -322,16 +322,19 @@ private struct MappingComparison {
     ) -> Bool {
         guard let known, let next else { return known == nil && next == nil }
         guard known.hasSameAttributes(as: next) else { return false }
-        if isRepeating(open, known, next) {
+        if isRepeating(open, known, next, size) {
             return open.size & (known.pageSize &- 1) == 0 && size & (known.pageSize &- 1) == 0
                 && known.gpa.isAligned(to: known.pageSize)
         }
         return !known.repeatsPage && !next.repeatsPage && next.gpa == known.gpa &+ open.size
     }
 
-    private func isRepeating(_ open: MappingChange, _ known: MappedState?, _ next: MappedState?) -> Bool {
+    /// Whether `next` maps the page again that the open change maps: each of the two is that page alone, or repeats it.
+    private func isRepeating(
+        _ open: MappingChange, _ known: MappedState?, _ next: MappedState?, _ size: UInt64
+    ) -> Bool {
         guard let known, let next else { return false }
         return known.gpa == next.gpa && known.pageShift == next.pageShift
-            && (known.repeatsPage || open.size == known.pageSize)
+            && (known.repeatsPage || open.size == known.pageSize) && (next.repeatsPage || size == next.pageSize)
     }
 }

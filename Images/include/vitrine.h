@@ -54,5 +54,23 @@ enum vitrine_system_call {
     VITRINE_SYS_BUFFER = 401,      /* rdi size; a buffer's address */
     VITRINE_SYS_BUFFER_FREE = 402, /* rdi a buffer's address; 0 */
     VITRINE_SYS_BUFFER_FILL = 403, /* rdi address, rsi size, rdx value: the kernel writes words value, value + 1, ...; 0 */
+    /* resea's vm server alone */
+    VITRINE_SYS_SERVER_RECEIVE = 1000, /* rdi five words for the next message: kind, slot, task, address, code; waits for it */
+    VITRINE_SYS_SERVER_ANSWER = 1001,  /* rdi slot, rsi physical page or task, rdx enum vitrine_answer */
+    VITRINE_SYS_SERVER_TASK = 1002,    /* rdi file of the bootfs, rsi entry: the new task's number, whose pages come by messages */
+};
+
+/* Messages to the vm server, and its answers. */
+enum vitrine_message {
+    VITRINE_MESSAGE_FAULT = 1, /* the faulting address; its error code, 0x100 in a mapping, 0x200 in one that may be written */
+    VITRINE_MESSAGE_ENDED = 2, /* the task's pages are mapped nowhere any more; no answer */
+    VITRINE_MESSAGE_START = 3, /* address: a file of the bootfs; answered with the task's number */
+    VITRINE_MESSAGE_BOOT = 4,  /* address: the end of the pages to hand out; code: how many of each file to start */
+};
+enum vitrine_answer {
+    VITRINE_ANSWER_NO = 0,
+    VITRINE_ANSWER_READABLE = 1,
+    VITRINE_ANSWER_WRITABLE = 2,
+    VITRINE_ANSWER_NO_MEMORY = 3,
 };
 #endif

@@ -16,6 +16,11 @@ struct System {
         return result < 0 ? nil : UnsafeMutableRawPointer(bitPattern: Int(result))
     }
 
+    /// Unmaps pages.
+    func unmap(_ address: UnsafeMutableRawPointer, _ size: UInt64) -> Bool {
+        linux_system_call(11, UInt64(UInt(bitPattern: address)), size, 0, 0, 0) == 0
+    }
+
     /// Lets others run.
     func yield() { _ = linux_system_call(24, 0, 0, 0, 0, 0) }
 

@@ -1,9 +1,9 @@
 // A process of osc's initial design (ring 3): its addresses are offsets, reached through GS by accessors that compare with
 // SIZE first. It maps two pages, writes marks there, tries what lies at SIZE and beyond, and waits to be looked at.
 //
-//     4 GiB         a mark and the process's number, written through GS
-//     4 GiB + 64 KiB  the same, through GS, so that a wrong base shows
-//     5 GiB         how many accesses beyond SIZE were refused of how many, by plain stores
+//     4 GiB - 64 KiB    nothing; mapped, so that a store through a wrong base lands in the process's own memory
+//     4 GiB             a mark and the process's number, written through GS
+//     5 GiB             how many accesses beyond SIZE were refused of how many, by plain stores
 
 private let size: UInt64 = 1 << 33
 private let page: UInt64 = 1 << 32
@@ -15,8 +15,9 @@ func program(_ system: System, _ argument: UnsafePointer<CChar>) -> Int64 {
     let own =
         UInt64(UInt(bitPattern: unsafeBitCast(vitrine_offset_load as Accessor, to: UnsafeRawPointer.self)))
         & ~(size &- 1)
-    guard let mapped = system.map(at: UnsafeMutableRawPointer(bitPattern: UInt(page)), 0x20000),
-        UInt64(UInt(bitPattern: mapped)) == page,
+    let first = page &- 0x10000
+    guard let mapped = system.map(at: UnsafeMutableRawPointer(bitPattern: UInt(first)), 0x20000),
+        UInt64(UInt(bitPattern: mapped)) == first,
         system.map(at: UnsafeMutableRawPointer(bitPattern: UInt(results)), 4096) != nil,
         let plain = UnsafeMutablePointer<UInt64>(bitPattern: UInt(own &+ results))
     else { return 2 }

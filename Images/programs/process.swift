@@ -5,6 +5,7 @@
 //     threads   two threads count in one address space until both are done
 //     spin      never gives its processor up
 //     yield     does nothing but give it up
+//     churn     maps a page, writes to it and unmaps it, over and over
 //     null, stack, kernel, unmapped, memory, forks      what a wrong program does: the kernel ends it with a report
 //
 // Exit status 0: everything was as it should be; 1: not; 2: memory was short.
@@ -89,6 +90,14 @@ private func threads(_ system: System) -> Int64 {
     return words[1] == 1000 ? 0 : 1
 }
 
+private func churn(_ system: System) -> Int64 {
+    while true {
+        guard let page = system.map(4096) else { return 2 }
+        page.storeBytes(of: mark, as: UInt64.self)
+        guard page.load(as: UInt64.self) == mark, system.unmap(page, 4096) else { return 1 }
+    }
+}
+
 @inline(never) private func overflow(_ depth: UInt64) -> UInt64 {
     var block = InlineArray<64, UInt64>(repeating: depth)
     if depth == .max { return 0 }
@@ -118,6 +127,7 @@ func program(_ system: System, _ argument: UnsafePointer<CChar>) -> Int64 {
     if begins(argument, "threads") { return threads(system) }
     if begins(argument, "spin") { while true {} }
     if begins(argument, "yield") { while true { system.yield() } }
+    if begins(argument, "churn") { return churn(system) }
     if begins(argument, "null") {
         let entry = unsafeBitCast(UInt(0x10), to: (@convention(c) () -> Void).self)
         entry()

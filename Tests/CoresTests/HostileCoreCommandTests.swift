@@ -2,31 +2,8 @@
 
 import Addresses
 import Foundation
+import TestSupport
 import Testing
-
-/// Runs this build's `vitrine` to its end.
-func vitrine(_ words: [String]) throws -> (status: Int32, output: String, errors: String) {
-    let process = Process()
-    // The tests' own executable lies beside it.
-    let folder = URL(fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
-        .deletingLastPathComponent()
-    process.executableURL = folder.appending(path: "vitrine")
-    process.arguments = words
-    let output = Foundation.Pipe()
-    let errors = FileManager.default.temporaryDirectory.appending(path: "vitrine-errors-\(UUID().uuidString)")
-    try Data().write(to: errors)
-    defer { try? FileManager.default.removeItem(at: errors) }
-    process.standardOutput = output
-    process.standardError = try FileHandle(forWritingTo: errors)
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    let printed = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return (
-        process.terminationStatus, String(decoding: printed, as: UTF8.self),
-        try String(contentsOf: errors, encoding: .utf8)
-    )
-}
 
 @Suite struct HostileCoreCommandTests {
     /// A core with an empty root at 0x1000.

@@ -1,6 +1,7 @@
 // Bad input gets a clear message and the right exit status, and nothing is left behind.
 
 import Foundation
+import TestSupport
 import Testing
 
 /// A kernel file that has to be refused, and a word that has to be in the message.

@@ -5,6 +5,7 @@ import Addresses
 import Foundation
 import JSON
 import Targets
+import TestSupport
 import Testing
 
 /// A hexadecimal field of a JSON object.

@@ -1,6 +1,7 @@
 // The guest kernel's memory: areas, debug blocks, mappings on demand, protection, and nothing lost on the way.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct GuestMemory {

@@ -1,6 +1,7 @@
 // The guest kernel's processors: faults that end a program and not the kernel, preemption, shootdown, panic.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct GuestProcessors {

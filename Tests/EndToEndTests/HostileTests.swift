@@ -3,6 +3,7 @@
 
 import Foundation
 import GuestImages
+import TestSupport
 import Testing
 
 /// A hostile guest that never ends by itself.

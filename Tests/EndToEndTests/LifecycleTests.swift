@@ -1,6 +1,7 @@
 // Guests come and go: run, list, pause, resume, reset, stop, kill, signals, and what is left behind.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct Lifecycle {

@@ -1,6 +1,7 @@
 // How things are written out: to files that are whole or not there, to terminals with colours, and as one says.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct OutputTests {

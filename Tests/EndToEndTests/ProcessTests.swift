@@ -1,6 +1,7 @@
 // Processes with address spaces of their own: forks, threads, and programs that do what they must not.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct Processes {
@@ -57,6 +58,15 @@ import Testing
         #expect(before[0] == after[0])
         let pages = try zip([before[1]], [after[1]]).map { try #require(Int($0 ?? "")) - #require(Int($1 ?? "")) }
         #expect(pages == [12], "\(before) \(after)")
+    }
+
+    /// Forked from outside wherever it is, in a system call too, a process goes on as its parent does.
+    @Test(arguments: [1, 2]) func forkedInTheMiddle(cpus: Int) throws {
+        _ = try start("churn", cpus: cpus)
+        for _ in 0..<16 { _ = try bench.exec("g", "fork 0") }
+        for _ in 0..<3 {
+            #expect(try bench.exec("g", "ps").map { $0["state"] } == Array(repeating: "running", count: 17))
+        }
     }
 
     @Test func aProcessThatSpinsIsEnded() throws {

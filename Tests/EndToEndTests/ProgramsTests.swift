@@ -2,6 +2,7 @@
 
 import Foundation
 import GuestImages
+import TestSupport
 import Testing
 
 /// The path of one of our guest programs.

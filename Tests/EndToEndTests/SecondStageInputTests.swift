@@ -1,6 +1,7 @@
 // VMs, rights and kernels that are not as usual: a clear message naming what is missing, or a correct answer.
 
 import Foundation
+import TestSupport
 import Testing
 
 /// A process of vitrine-witness that holds VMs, until it goes away.

@@ -1,6 +1,7 @@
 // KVM's own tables against what they are made from, of live guests; and what is said where that cannot be had.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "no access to /dev/kvm"), .serialized)

@@ -2,56 +2,14 @@
 // gone when the test ends, also when it fails.
 
 import Foundation
+import TestSupport
 import Testing
 
-/// What a command printed and how it ended.
-struct CommandResult: Sendable {
-    let status: Int32
-    let output: String
-    let errors: String
-
+extension CommandResult {
     /// The output as JSON.
     func json() throws -> [String: Any] {
         try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "no JSON: \(output)")
     }
-
-    var lines: [String] { output.split(separator: "\n").map(String.init) }
-}
-
-/// Runs a command to its end, or kills it after `timeout` seconds (status 124).
-func command(
-    _ path: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil,
-    timeout: Double = 60
-) throws -> CommandResult {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    let folder = FileManager.default.temporaryDirectory.appending(path: "vitrine-command-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    // Files rather than pipes: a command that leaves a daemon behind would keep a pipe open for ever.
-    func file(_ name: String, _ contents: String = "") throws -> URL {
-        let url = folder.appending(path: name)
-        try contents.write(to: url, atomically: false, encoding: .utf8)
-        return url
-    }
-    let output = try file("out")
-    let errors = try file("err")
-    process.standardOutput = try FileHandle(forWritingTo: output)
-    process.standardError = try FileHandle(forWritingTo: errors)
-    process.standardInput =
-        try input.map { try FileHandle(forReadingFrom: file("in", $0)) } ?? FileHandle.nullDevice
-    try process.run()
-    let deadline = Date().addingTimeInterval(timeout)
-    while process.isRunning && Date() < deadline { usleep(2000) }
-    let late = process.isRunning
-    if late { kill(process.processIdentifier, SIGKILL) }
-    process.waitUntilExit()
-    return CommandResult(
-        status: late ? 124 : process.terminationStatus,
-        output: String(decoding: try Data(contentsOf: output), as: UTF8.self),
-        errors: String(decoding: try Data(contentsOf: errors), as: UTF8.self))
 }
 
 /// The host as the tests need it.
@@ -61,6 +19,7 @@ enum Host {
 
     /// Whether QEMU is installed.
     static let hasQEMU = access("/usr/bin/qemu-system-x86_64", X_OK) == 0
+    static let hasARM = access("/usr/bin/qemu-system-arm", X_OK) == 0
 
     /// Whether ring 0 of a guest is emulated (KVM without hardware virtualisation): then KVM counts its instructions.
     static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

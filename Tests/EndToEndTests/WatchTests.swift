@@ -4,6 +4,7 @@ import Addresses
 import Foundation
 import JSON
 import Targets
+import TestSupport
 import Testing
 
 /// A `vitrine watch --json` that runs beside the test.

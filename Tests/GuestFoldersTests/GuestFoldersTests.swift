@@ -1,32 +1,12 @@
 import Glibc
 import GuestFolders
 import SystemCalls
+import TestSupport
 import Testing
-
-/// A folder of its own for each test, removed afterwards.
-final class ScratchFolder {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/vitrine-test-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Errno(errno, "mkdtemp") }
-        path = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    deinit {
-        for name in (try? Files.names(in: path)) ?? [] {
-            // A link goes as a link: what it refers to is not ours.
-            guard unlink("\(path)/\(name)") != 0 else { continue }
-            for file in (try? Files.names(in: path + "/" + name)) ?? [] { unlink("\(path)/\(name)/\(file)") }
-            rmdir("\(path)/\(name)")
-        }
-        rmdir(path)
-    }
-}
 
 @Suite struct GuestFoldersTests {
     @Test func aNameIsTakenOnceAndFreeAgain() throws {
-        let scratch = try ScratchFolder()
+        let scratch = try TemporaryFolder()
         let folder = try RuntimeFolder(at: scratch.path + "/vitrine")
         let claimed = try folder.guest("a").claim()
         #expect(claimed.paths.pid() == getpid())
@@ -38,7 +18,7 @@ final class ScratchFolder {
     }
 
     @Test func leftoversAreRemovedByListAndByClaim() throws {
-        let scratch = try ScratchFolder()
+        let scratch = try TemporaryFolder()
         let folder = try RuntimeFolder(at: scratch.path)
         for name in ["dead", "empty"] { try Files.makeFolder("\(scratch.path)/\(name)") }
         let dead = try folder.guest("dead")
@@ -58,7 +38,7 @@ final class ScratchFolder {
     }
 
     @Test func foreignThingsAreLeftAlone() throws {
-        let scratch = try ScratchFolder()
+        let scratch = try TemporaryFolder()
         let folder = try RuntimeFolder(at: scratch.path)
         try Files.makeFolder(scratch.path + "/other")
         try FileDescriptor(open: scratch.path + "/other/file", O_CREAT | O_WRONLY).writeAll([1])
@@ -75,7 +55,7 @@ final class ScratchFolder {
     }
 
     @Test func untrustworthyFoldersAreRefused() throws {
-        let scratch = try ScratchFolder()
+        let scratch = try TemporaryFolder()
         try Files.makeFolder(scratch.path + "/open", mode: 0o700)
         chmod(scratch.path + "/open", 0o755)
         #expect(throws: GuestFolderError.self) { try RuntimeFolder(at: scratch.path + "/open") }
@@ -90,7 +70,7 @@ final class ScratchFolder {
     }
 
     @Test func aSocketPathHasItsLimit() throws {
-        let scratch = try ScratchFolder()
+        let scratch = try TemporaryFolder()
         let long = scratch.path + "/" + String(repeating: "x", count: 70)
         let folder = try RuntimeFolder(at: long)
         do {
@@ -104,7 +84,7 @@ final class ScratchFolder {
 
     /// Looks and claims at the same time: whoever gets the name has it alone, and a look never removes what is claimed.
     @Test func looksAndClaimsDoNotHitEachOther() async throws {
-        let scratch = try ScratchFolder()
+        let scratch = try TemporaryFolder()
         let path = scratch.path
         let folder = try RuntimeFolder(at: path)
         await withTaskGroup(of: Void.self) { group in

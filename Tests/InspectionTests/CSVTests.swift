@@ -168,6 +168,63 @@ func field(_ value: JSON?) -> String {
         }
     }
 
+    /// A side's members stand in columns with the side's name before theirs.
+    func compareChanges(_ records: [[String: String]], _ objects: [JSON]) throws {
+        #expect(records.count == objects.count)
+        for (record, object) in zip(records, objects) {
+            for (name, value) in record {
+                let parts = name.split(separator: ".").map(String.init)
+                let member = parts.count == 2 ? object[parts[0]]?[parts[1]] : object[name]
+                #expect(value == field(member), "\(name) of \(record)")
+            }
+            for member in object.members ?? [] where !["schema", "from", "to"].contains(member.name) {
+                #expect(record[member.name] != nil, "\(member.name) has no column")
+            }
+        }
+    }
+
+    @Test func changes() throws {
+        let other = try OSvImage(size: 6 << 30)
+        other.map4K(OSv.programBase, 0x3a0_1000)
+        other.map4K(OSv.mmapBase + 0x5000, 0x3a2_5000)
+        let before = MappingMoment(image.subject, absentMask: OSv.protNoneSoftwareBit)
+        let after = MappingMoment(other.subject, absentMask: OSv.protNoneSoftwareBit)
+        func written(_ form: ReportForm) throws -> [UInt8] {
+            var options = DiffOptions()
+            options.form = form
+            var bytes: [UInt8] = []
+            #expect(try !writeDiff(before, after, options: options) { bytes += $0 }.isEqual)
+            return bytes
+        }
+        let objects = try #require(try JSON.parse(written(.json))["changes"]?.elements)
+        #expect(Set(objects.map { field($0["change"]) }) == ["added", "removed", "changed"])
+        #expect(objects.contains { $0["from"]?["repeats"] != nil || $0["from"]?["meaning"] != nil })
+        try compareChanges(readCSV(try written(.csv)).records, objects)
+
+        // The same found by a watch, and what only a watch finds.
+        var annotator = ChangeAnnotator(from: image.subject, to: other.subject)
+        var findings: [WatchFinding] = [.root(from: TableRoot(format: .x86FourLevel(), root: GPA(0x1000)), to: nil)]
+        _ = compareMappings(before.list, image.subject.format, after.list, other.subject.format) { change in
+            annotator.annotate(change) { findings.append(.change($0)) }
+            return true
+        }
+        findings.append(.incomplete)
+        func watched(_ form: ReportForm) -> [UInt8] {
+            var printer = WatchPrinter(form: form, clock: .since, showsAccessed: false)
+            for (number, finding) in findings.enumerated() {
+                printer.add(
+                    finding,
+                    at: WatchMoment(microseconds: UInt64(number), wallMicroseconds: UInt64(number) * 1_000_000))
+            }
+            return printer.take()
+        }
+        let lines = try watched(.json).split(separator: 10).map { try JSON.parse(Array($0)) }
+        let records = readCSV(watched(.csv)).records
+        #expect(records.map { $0["event"] } == lines.map { field($0["event"]) } && records.count > 4)
+        #expect(records.first?["from.gpa"] == "0x1000" && records.first?["to.gpa"] == "")
+        try compareChanges(Array(records.dropFirst().dropLast()), Array(lines.dropFirst().dropLast()))
+    }
+
     @Test func secondStage() throws {
         let report = SecondStageReport(
             name: "a", pid: 1, source: .computed, slots: image.slots, kernel: nil, backing: nil, check: nil)

@@ -2,6 +2,7 @@ import Addresses
 import GuestMemory
 import PageTables
 import Targets
+import TestSupport
 import Testing
 
 @testable import Inspection
@@ -36,7 +37,7 @@ import Testing
 
     @Test(arguments: [
         "", "string:", "bytes:7f4", "bytes:7x", "bytes:????", "u8:256", "u16:-32769", "u32:abc", "0x12345678901234567",
-        "u64:18446744073709551616", "u8:", String(repeating: "a", count: 1025),
+        "u64:18446744073709551616", "u8:", "u12:5", "i32:1", String(repeating: "a", count: 1025),
     ]) func whatIsRefused(text: String) {
         #expect(throws: PatternError.self) { try SearchPattern(parsing: text) }
     }
@@ -58,7 +59,7 @@ import Testing
     ]) func everyPlace(text: String) throws {
         let pattern = try SearchPattern(parsing: text)
         let scanner = PatternScanner(pattern)
-        var random = SystemRandomNumberGenerator()
+        var random = Random(seed: 1)
         for length in [0, 1, 2, 3, 63, 64, 65, 66, 127, 128, 129, 200, 1000] {
             for _ in 0..<20 {
                 let bytes: [UInt8] = (0..<length).map { _ in

@@ -156,8 +156,16 @@ private func message(_ change: (inout TestKernel) -> Void) throws -> String? {
         #expect(plan.ranges[1].size == OSv.arenaSize(memory: 6 << 30))
         #expect(plan.ranges[3] == RAMRange(name: "high", start: GPA(4 << 30), size: 3 << 30))
         #expect(plan.ranges.reduce(0) { $0 + $1.size } == 6 << 30)
-        #expect(try planOf("courseos", 1 << 30).ranges.map(\.name) == ["low"])
+        #expect(try planOf("no-such-layout", 1 << 30).ranges.map(\.name) == ["low"])
         #expect(try planOf("osv", 3 << 30).ranges.count == 3)
+    }
+
+    /// Its kernel lies where others have the start info, and it maps 1 GiB at most.
+    @Test func courseosHasItsOwnPlaces() throws {
+        let plan = try planOf("courseos", 2 << 30)
+        #expect(plan.startInfo == 0x1000..<0x4000 && plan.modulesEnd == 1 << 30 && plan.lowEnd == 2 << 30)
+        #expect(plan.arena?.start == 2 << 20 && plan.arena?.size == 16 << 20)
+        #expect(try planOf("osv", 2 << 30).modulesEnd == 2 << 30)
     }
 
     @Test func memoryThatCannotBe() {

@@ -1,28 +1,18 @@
 // Kernels made in memory: right ones, and wrong ones of every kind.
 
-import Glibc
+import Foundation
 import Layouts
+import TestSupport
 import Testing
 
 /// A file that goes away with its owner.
 final class TemporaryFile {
+    private let folder: TemporaryFolder
     let path: String
 
     init(_ bytes: [UInt8], name: String = "kernel") throws {
-        var template = Array("/tmp/vitrine-test-XXXXXX".utf8CString)
-        let folder: String? = template.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress, let made = mkdtemp(base) else { return nil }
-            return String(cString: made)
-        }
-        path = try #require(folder) + "/" + name
-        let file = try #require(fopen(path, "w"))
-        fwrite(bytes, 1, bytes.count, file)
-        fclose(file)
-    }
-
-    deinit {
-        unlink(path)
-        rmdir(String(path[..<(path.lastIndex(of: "/") ?? path.endIndex)]))
+        folder = try TemporaryFolder()
+        path = try folder.file(name, Data(bytes)).path
     }
 }
 

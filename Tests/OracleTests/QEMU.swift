@@ -3,11 +3,13 @@
 import Foundation
 import JSON
 import Targets
+import TestSupport
 
 /// A machine that goes away with its owner.
 final class QEMU {
     let process = Process()
-    let folder: String
+    private let temporary: TemporaryFolder
+    var folder: String { temporary.path }
     var socket: String { folder + "/qmp.sock" }
     /// A second monitor: QEMU serves one client at a time on each.
     var secondSocket: String { folder + "/second.sock" }
@@ -21,9 +23,7 @@ final class QEMU {
 
     /// Starts QEMU with these arguments and waits for its monitor.
     init(_ arguments: [String], executable: String = QEMU.executable) throws {
-        var template = Array("/tmp/vitrine-oracle-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw POSIXError(.EIO) }
-        folder = template.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        temporary = try TemporaryFolder()
         process.executableURL = URL(fileURLWithPath: executable)
         // Boards with a sound chip would look for the host's.
         process.environment = ProcessInfo.processInfo.environment.merging(["QEMU_AUDIO_DRV": "none"]) { $1 }
@@ -45,7 +45,6 @@ final class QEMU {
             kill(process.processIdentifier, SIGKILL)
             process.waitUntilExit()
         }
-        try? FileManager.default.removeItem(atPath: folder)
     }
 
     struct NotReached: Error, CustomStringConvertible {

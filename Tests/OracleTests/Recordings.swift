@@ -13,6 +13,7 @@ import Foundation
 import GuestMemory
 import PageTables
 import Targets
+import TestSupport
 import Testing
 
 enum Recording {
@@ -41,7 +42,7 @@ enum Recording {
             }
             let runs = PrintedRun.joined(printed)
             try write("\(name).tlb", Data(runs.map { "\($0)\n" }.joined().utf8))
-            var random = SystemRandomNumberGenerator()
+            var random = Random(seed: 1)
             for run in runs.shuffled().prefix(300) {
                 let last = run.first.va &+ (run.count - 1) &* run.vaStep
                 addresses.formUnion([

@@ -1,6 +1,7 @@
 import Addresses
 import GuestMemory
 import PageTables
+import TestSupport
 import Testing
 
 @Suite struct EveryFormatTests {
@@ -23,7 +24,7 @@ import Testing
     @Test(arguments: formats.indices) func theWalkIsWhatTranslateSays(index: Int) {
         let format = Self.formats[index]
         for seed in 0..<12 as Range<UInt64> {
-            var random = Random(state: seed &* 100 &+ UInt64(index))
+            var random = Random(seed: seed &* 100 &+ UInt64(index))
             let memory = TestMemory(size: 24 * 4096)
             for _ in 0..<160 {
                 let at = UInt64.random(in: 0..<24 * 512, using: &random) * 8
@@ -79,7 +80,7 @@ import Testing
     /// Noise everywhere: every format's walk ends and stays in its bounds; findings are counted.
     @Test(arguments: formats.indices) func noise(index: Int) {
         let format = Self.formats[index]
-        var random = Random(state: UInt64(index))
+        var random = Random(seed: UInt64(index))
         let memory = TestMemory(size: 16 * 4096)
         for place in stride(from: 0, to: memory.bytes.count, by: 8) {
             memory[UInt64(place)] =

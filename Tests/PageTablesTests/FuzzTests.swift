@@ -1,19 +1,8 @@
 import Addresses
 import GuestMemory
 import PageTables
+import TestSupport
 import Testing
-
-/// SplitMix64: the same numbers on every run.
-struct Random: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
-}
 
 /// One leaf, as found by trying every entry.
 struct Leaf: Hashable {
@@ -27,7 +16,7 @@ struct Leaf: Hashable {
     /// Tables of random entries that mostly refer to each other: the walk equals one that tries everything, and what
     /// `translate` says of each leaf.
     @Test(arguments: 0..<60 as Range<UInt64>) func randomTables(seed: UInt64) {
-        var random = Random(state: seed)
+        var random = Random(seed: seed)
         let memory = TestMemory(size: 32 * 4096)
         let format =
             seed & 1 == 0
@@ -137,7 +126,7 @@ struct Leaf: Hashable {
 
     /// Memory of nothing but noise: the walk ends and stays within its bounds.
     @Test(arguments: 0..<8 as Range<UInt64>) func noise(seed: UInt64) {
-        var random = Random(state: seed)
+        var random = Random(seed: seed)
         let memory = TestMemory(size: 16 * 4096)
         for place in stride(from: 0, to: memory.bytes.count, by: 8) {
             memory[UInt64(place)] =
@@ -156,7 +145,7 @@ struct Leaf: Hashable {
 
     /// A guest that rewrites every table at every read: no hang, no crash, all within the bounds.
     @Test func tablesRewrittenWhileTheyAreRead() {
-        var random = Random(state: 7)
+        var random = Random(seed: 7)
         let memory = TestMemory(size: 16 * 4096)
         memory.onRead = { page in
             for _ in 0..<64 {

@@ -2,12 +2,13 @@ import Glibc
 import GuestMemory
 import JSON
 import SystemCalls
+import TestSupport
 import Synchronization
 
 /// The other end of a control socket, which says what a test tells it to: what no real monitor would say.
 final class FakeMonitor: Sendable {
-    let folder: String
-    var path: String { folder + "/qmp.sock" }
+    private let folder: TemporaryFolder
+    var path: String { folder.path + "/qmp.sock" }
     private let thread: Mutex<pthread_t?> = Mutex(nil)
 
     /// A connection as the fake sees it.
@@ -62,10 +63,8 @@ final class FakeMonitor: Sendable {
 
     /// Serves one connection with `script`; negotiation is done before.
     init(_ script: @escaping @Sendable (Connection) -> Void) throws {
-        var template = Array("/tmp/vitrine-fake-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Errno(errno, "mkdtemp") }
-        folder = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let listener = SharedDescriptor(try UnixSocket.listen(at: folder + "/qmp.sock"))
+        folder = try TemporaryFolder()
+        let listener = SharedDescriptor(try UnixSocket.listen(at: folder.path + "/qmp.sock"))
         let work = Work {
             var list = [pollfd(fd: listener.rawValue, events: Int16(POLLIN), revents: 0)]
             guard poll(&list, 1, 5000) > 0, let socket = try? UnixSocket.accept(listener.descriptor) else { return }
@@ -89,8 +88,6 @@ final class FakeMonitor: Sendable {
 
     deinit {
         if let thread = thread.withLock({ $0 }) { pthread_join(thread, nil) }
-        unlink(folder + "/qmp.sock")
-        rmdir(folder)
     }
 
     private final class Work: Sendable {

@@ -4,36 +4,12 @@ import Foundation
 import JSON
 import SystemCalls
 import Targets
+import TestSupport
 import Testing
 
 @Suite struct QEMUCommandTests {
-    /// Runs this build's `vitrine` to its end.
-    func vitrine(_ words: [String]) throws -> (status: Int32, output: String, errors: String) {
-        let process = Process()
-        let folder = URL(fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
-            .deletingLastPathComponent()
-        process.executableURL = folder.appending(path: "vitrine")
-        process.arguments = words
-        let output = Foundation.Pipe()
-        let errors = FileManager.default.temporaryDirectory.appending(path: "vitrine-errors-\(UUID().uuidString)")
-        try Data().write(to: errors)
-        defer { try? FileManager.default.removeItem(at: errors) }
-        process.standardOutput = output
-        process.standardError = try FileHandle(forWritingTo: errors)
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        let printed = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return (
-            process.terminationStatus, String(decoding: printed, as: UTF8.self),
-            try String(contentsOf: errors, encoding: .utf8)
-        )
-    }
-
     /// A monitor that answers as a good one does, but for what `answer` says otherwise; nil: it hangs up.
-    func pages(_ answer: @escaping @Sendable (String) -> String?) throws -> (
-        status: Int32, output: String, errors: String
-    ) {
+    func pages(_ answer: @escaping @Sendable (String) -> String?) throws -> CommandResult {
         let fake = try QEMUTargetTests().fake(answer)
         return try vitrine(["pages", "qmp:\(fake.path)"])
     }

@@ -1,7 +1,7 @@
 // The floor the benchmarks compare with: the least C program that starts one of our images on /dev/kvm.
 //
 //   vitrine-bench-floor IMAGE MEBIBYTES
-//   vitrine-bench-floor sum|walk|leaves ...      see walk.c
+//   vitrine-bench-floor sum|walk|translate ...   see walk.c
 //
 // It makes the system calls any monitor with the same machine has to make (VM, in-kernel irqchip, two memory slots
 // over memfd, one vCPU with the host's CPUID) and serves two ports: what the guest writes to COM1 goes to stdout, a write

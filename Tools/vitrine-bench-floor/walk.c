@@ -3,7 +3,6 @@
 //   vitrine-bench-floor sum FILE SIZE FIRST PAGES       adds up every entry of PAGES tables from FIRST on
 //   vitrine-bench-floor walk FILE SIZE ROOT             walks 4-level tables, merges leaves into runs
 //   vitrine-bench-floor translate FILE SIZE ROOT PAGES COUNT      random addresses among so many pages
-//   vitrine-bench-floor leaves FILE SIZE ROOT           the same, a checksum over every single leaf
 //
 // Each prints nanoseconds of processor time and a checksum, the best of five rounds. Physical addresses are offsets in FILE.
 #define _GNU_SOURCE
@@ -25,7 +24,6 @@ struct run {
 
 static struct run open_run;
 static uint64_t runs, leaves, checksum;
-static int merges;
 
 static void end_run(void) {
     if (!open_run.bytes) return;
@@ -36,7 +34,7 @@ static void end_run(void) {
 
 static void leaf(uint64_t va, uint64_t pa, uint64_t page, uint64_t flags) {
     leaves++;
-    if (merges && open_run.bytes && open_run.va + open_run.bytes == va && open_run.pa + open_run.bytes == pa &&
+    if (open_run.bytes && open_run.va + open_run.bytes == va && open_run.pa + open_run.bytes == pa &&
         open_run.page == page && open_run.flags == flags) {
         open_run.bytes += page;
         return;
@@ -111,7 +109,6 @@ int walk_main(int count, char **words) {
     int is_sum = !strcmp(words[1], "sum");
     int is_translate = !strcmp(words[1], "translate");
     if (count < 5 + is_sum + 2 * is_translate) return 2;
-    merges = strcmp(words[1], "leaves") != 0;
     for (int round = 0; round < 5; round++) {
         runs = leaves = checksum = 0;
         uint64_t start = nanoseconds();

@@ -11,7 +11,9 @@ struct LayoutFigures {
     private(set) var rows: [Row] = []
 
     /// Layouts with their least RAM in MiB.
-    private static let layouts = [("osv", 32), ("osc", 32), ("osc-initial", 32), ("linux", 32), ("panda", 32)]
+    private static let layouts = [
+        ("osv", 32), ("osc", 32), ("osc-initial", 32), ("linux", 32), ("resea", 260), ("courseos", 16), ("panda", 32),
+    ]
 
     init(vitrine: String) { self.vitrine = vitrine }
 

@@ -96,6 +96,8 @@ WORD(kernel_offset)
     extern const uint8_t name[]; \
     INLINE uint64_t address_of_##name(void) { return (uint64_t)name; }
 SYMBOL(kernel_end)
+SYMBOL(bootfs_start)
+SYMBOL(bootfs_end)
 SYMBOL(trap_stubs)
 SYMBOL(syscall_entry)
 SYMBOL(monitor_thread)

@@ -52,7 +52,8 @@ struct cpu {
     uint64_t fs_base;           /* in the MSR, for ring 3 */
     uint64_t gdt[8];
     uint32_t tss[26];
-    uint32_t reserved[2];
+    uint32_t has_timer;         /* its local APIC's timer ticks */
+    uint32_t reserved[1];
 };
 
 /* One thread. */

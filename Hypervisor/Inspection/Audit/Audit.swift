@@ -7,7 +7,7 @@ import PageTables
 /// Checks a guest against the rules of its layout.
 public enum Audit {
     /// The layouts that have rules.
-    public static let layouts = ["osv", "osc", "osc-initial", "linux", "panda"]
+    public static let layouts = ["osv", "osc", "osc-initial", "linux", "resea", "courseos", "panda"]
 
     /// Checks every rule of a layout: the tables of the boot stages, those of now, and what the kernel does when it is asked to
     /// allocate, map, protect, fork. What that takes is given back. Nil if the layout has no rules.
@@ -17,6 +17,8 @@ public enum Audit {
         case "osc": return osc(guest)
         case "osc-initial": return oscInitial(guest)
         case "linux": return linux(guest)
+        case "resea": return resea(guest)
+        case "courseos": return courseos(guest)
         case "panda": return panda(guest)
         default: return nil
         }

@@ -11,23 +11,30 @@ struct OSCProcessRules<Guest: AuditGuest> {
     let guest: Guest
     /// The entry of the upper half that each root has of its own, if there is one.
     var ownEntry: Int?
+    /// The layout's numbers: where a process ends.
+    var plan = KernelPlan.osc
+    /// A process that is not looked at.
+    var except: UInt64?
+
+    /// Those that hold wherever a process has a root of its own.
+    func common() -> [AuditResult] { [lowerHalf, leafBits, tablesInArena, loads] }
 
     /// Every rule.
     func results() -> [AuditResult] { [upperHalf, lowerHalf, regions, leafBits, tablesInArena, lateMappings, loads] }
 
-    /// Those that hold in every layout with a root a process.
+    /// Those that hold in every layout with a root a process and the kernel in the upper half.
     func shared() -> [AuditResult] { roots() + [lateMappings] }
 
     /// Those of them that map nothing.
     func roots() -> [AuditResult] { [upperHalf, lowerHalf, tablesInArena, loads] }
 
-    private typealias Processes = [ProcessGuest<Guest>]
+    typealias Processes = [ProcessGuest<Guest>]
 
-    private func rule(
+    func rule(
         _ name: String, expected: String, _ body: @escaping (Processes) throws -> AuditFinding
     ) -> AuditResult {
         AuditResult(name, expected: expected) {
-            let processes = try guest.processes()
+            let processes = try guest.processes().filter { $0.number != except }
             guard !processes.isEmpty else { return .notApplicable("no process runs; start one with --program") }
             return try body(processes)
         }
@@ -52,7 +59,7 @@ struct OSCProcessRules<Guest: AuditGuest> {
         return nil
     }
 
-    private var upperHalf: AuditResult {
+    var upperHalf: AuditResult {
         let but = ownEntry.map { " but [\($0)]" } ?? ""
         return rule("roots, upper half", expected: "PML4[256...511]\(but) equal in all roots") { processes in
             if let difference = try difference(processes) { return .wrong(difference) }
@@ -60,15 +67,15 @@ struct OSCProcessRules<Guest: AuditGuest> {
         }
     }
 
-    private var lowerHalf: AuditResult {
+    var lowerHalf: AuditResult {
         rule(
             "roots, lower half",
-            expected: "no table below PML4[0...255] belongs to two roots, and no page can be written through two"
+            expected: "no table of a process's part belongs to two roots, and no page can be written through two"
         ) { processes in
             var tables: [GPA: UInt64] = [:]
             var pages: [GPA: UInt64] = [:]
             for process in processes {
-                let found = try process.subject.audited(GVA(0)...GVA(OSv.vmaEnd - 1))
+                let found = try process.subject.audited(GVA(0)...GVA(plan.vmaEnd - 1))
                 for table in found.summary.tables {
                     if let other = tables.updateValue(process.number, forKey: table.gpa), other != process.number {
                         return .wrong(
@@ -110,7 +117,7 @@ struct OSCProcessRules<Guest: AuditGuest> {
         rule("processes, leaf bits", expected: "leaves of processes are for the user, and none is global") {
             processes in
             for process in processes {
-                for run in try process.subject.audited(GVA(0)...GVA(OSv.areasBase - 1)).collector.runs
+                for run in try process.subject.audited(GVA(0)...GVA(plan.vmaEnd - 1)).collector.runs
                 where run.isPresent {
                     guard run.flags.contains(.user), !run.flags.contains(.global) else {
                         return .wrong("process \(process.number): \(run.va.hex) has \(run.flags.columns)")
@@ -121,14 +128,14 @@ struct OSCProcessRules<Guest: AuditGuest> {
         }
     }
 
-    private var tablesInArena: AuditResult {
+    var tablesInArena: AuditResult {
         rule("processes, page tables", expected: "every table of every process lies in the slot 'arena'") { processes in
             guard let arena = guest.subject.slots.slots.first(where: { $0.name == "arena" }) else {
                 return .wrong("there is no slot 'arena'")
             }
             var count = 0
             for process in processes {
-                let tables = try process.subject.audited(GVA(0)...GVA(OSv.vmaEnd - 1)).summary.tables
+                let tables = try process.subject.audited(GVA(0)...GVA(plan.vmaEnd - 1)).summary.tables
                 for table in tables where arena.hva(of: table.gpa) == nil {
                     return .wrong("process \(process.number) has a table at \(table.gpa.hex)")
                 }
@@ -167,7 +174,7 @@ struct OSCProcessRules<Guest: AuditGuest> {
     }
 
     /// Threads change on every command; CR3 does not where the address space stays the same.
-    private var loads: AuditResult {
+    var loads: AuditResult {
         rule("CR3 only when it differs", expected: "threads of one root follow each other and CR3 is not loaded") {
             processes in
             let first = try guest.first("stats")

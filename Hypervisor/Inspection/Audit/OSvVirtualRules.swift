@@ -8,6 +8,8 @@ import PageTables
 /// Rules that map through the kernel's monitor, and unmap again what they mapped.
 struct OSvVirtualRules<Guest: AuditGuest> {
     let guest: Guest
+    /// The layout's numbers: where mappings go.
+    var plan = KernelPlan.osv
 
     private var subject: Subject { guest.subject }
 
@@ -74,8 +76,8 @@ struct OSvVirtualRules<Guest: AuditGuest> {
         let va = try guest.number("va", in: try guest.first(line), of: line)
         let unmapped = Cleanup { try guest.run("unmap \(GVA(va).hex) \(size)") }
         defer { unmapped.now() }
-        guard va >= OSv.mmapBase, va < OSv.vmaEnd else {
-            return .wrong("\(GVA(va).hex), below where the search begins, \(GVA(OSv.mmapBase).hex)")
+        guard va >= plan.mmapBase, va < plan.vmaEnd else {
+            return .wrong("\(GVA(va).hex), below where the search begins, \(GVA(plan.mmapBase).hex)")
         }
         let finding = try body(va)
         guard case .right = finding else { return finding }

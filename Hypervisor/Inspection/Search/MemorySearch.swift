@@ -50,11 +50,9 @@ public struct SearchResult: Sendable {
 ///   - alignment: what the physical address of a match has to be a multiple of, a power of two.
 ///   - limit: how many matches are kept; all are counted.
 ///   - memory: the subject's memory; its tables may be of another moment, its bytes are live.
-///   - progress: told now and then how much of how many bytes were read.
 public func searchMemory(
     of subject: Subject, for pattern: SearchPattern, in range: ClosedRange<GVA>? = nil, filter: RangeFilter? = nil,
-    types: PageAttributeTable = .atReset, alignment: UInt64 = 1, limit: Int = 1000, memory: TargetMemory,
-    progress: (UInt64, UInt64) -> Void = { _, _ in }
+    types: PageAttributeTable = .atReset, alignment: UInt64 = 1, limit: Int = 1000, memory: TargetMemory
 ) -> SearchResult {
     let (collector, summary) = subject.runs(in: range)
     var pieces: [AnnotatedRange] = []
@@ -68,7 +66,7 @@ public func searchMemory(
     var search = MemorySearch(
         pieces: pieces, pattern: pattern, alignment: alignment, limit: limit, memory: memory,
         result: SearchResult(summary: summary, repetitions: collector.repetitions.count))
-    search.searchPhysical(progress)
+    search.searchPhysical()
     search.searchSeams()
     search.result.matches.sort { $0.va < $1.va }
     return search.result
@@ -101,8 +99,7 @@ private struct MemorySearch {
     private var length: UInt64 { UInt64(scanner.pattern.values.count) }
 
     /// The physical memory behind the pieces, each byte once.
-    mutating func searchPhysical(_ progress: (UInt64, UInt64) -> Void) {
-        let whole = index.ranges.reduce(0) { $0 &+ ($1.upperBound &- $1.lowerBound) &+ 1 }
+    mutating func searchPhysical() {
         for range in index.ranges {
             var carried = Tail(limit: scanner.pattern.values.count - 1)
             forEachPiece(of: range) { search, gpa, bytes in
@@ -111,7 +108,6 @@ private struct MemorySearch {
                 if let joined = carried.join(gpa, bytes) { search.scan(joined.bytes, at: joined.gpa) }
                 search.scan(bytes, at: gpa)
                 carried.keep(gpa, bytes)
-                progress(search.result.bytes, whole)
             }
         }
     }

@@ -49,6 +49,10 @@ public struct SearchPattern: Sendable, Equatable {
             case .bytes: try setBytes(rest, in: text)
             default: try setInteger(rest, kind: kind, in: text)
             }
+        } else if let name = SearchPattern.unknownInteger(text) {
+            throw PatternError(
+                "\(text): there is no integer '\(name)', but u8, u16, u32, u64, u16be, u32be and u64be; "
+                    + "string:\(text) looks for the text")
         } else if text.hasPrefix("0x") || text.hasPrefix("0X"), !ignoresCase {
             try setDigits(text)
         } else {
@@ -61,6 +65,16 @@ public struct SearchPattern: Sendable, Equatable {
         guard masks.contains(where: { $0 != 0 }) else {
             throw PatternError("\(text): a pattern in which every byte may be anything is everywhere")
         }
+    }
+
+    /// What stands before the colon, if it looks like the name of an integer: `u12`, `i32`, `u64le`.
+    private static func unknownInteger(_ text: String) -> Substring? {
+        guard let colon = text.firstIndex(of: ":") else { return nil }
+        let name = text[..<colon]
+        guard let first = name.first, "uis".contains(first), let second = name.dropFirst().first, second.isASCII,
+            second.isNumber
+        else { return nil }
+        return name
     }
 
     private enum Kind: String {

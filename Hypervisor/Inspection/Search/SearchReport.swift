@@ -51,11 +51,7 @@ public func searchText(
 public func searchJSON(_ result: SearchResult, subject: Subject, pattern: SearchPattern) -> [UInt8] {
     var writer = JSONWriter()
     writer.object { writer in
-        writer.member("schema", "vitrine.search/1")
-        writer.member("target", subject.name)
-        writer.member("moment", subject.moment)
-        subject.writeRoots(into: &writer)
-        writer.member("mode", subject.format.name)
+        subject.members(schema: "vitrine.search/1", into: &writer)
         writer.member("pattern", hexadecimal(pattern.values))
         writer.member("mask", hexadecimal(pattern.masks))
         writer.member("count", result.count)

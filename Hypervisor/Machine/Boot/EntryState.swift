@@ -41,12 +41,14 @@ extension KernelEntry {
 
     /// The registers at entry.
     ///
-    /// - Parameter reset: the vCPU's registers after reset; what the contract does not name stays.
-    func registers(from reset: VCPURegisters) -> VCPURegisters {
+    /// - Parameters:
+    ///   - reset: the vCPU's registers after reset; what the contract does not name stays.
+    ///   - startInfo: where the start info lies.
+    func registers(from reset: VCPURegisters, startInfo: UInt64) -> VCPURegisters {
         var r = VCPURegisters()
         r.apicBase = reset.apicBase
         r.rflags = 2
-        r.rbx = Contract.startInfo
+        r.rbx = startInfo
         r.gdt = DescriptorTable(base: Contract.bootGDT, limit: UInt16(KernelEntry.gdt.count * 8 - 1))
         r.idt = DescriptorTable(base: 0, limit: 0)
         r.tr = .emptyTask
@@ -60,7 +62,7 @@ extension KernelEntry {
         switch self {
         case .direct(let entry, let pml4):
             r.rip = entry
-            r.rdi = Contract.startInfo
+            r.rdi = startInfo
             r.rsi = Contract.entryMagic
             r.rsp = Contract.bootStack
             r.cs = .flat(selector: 0x08, type: 11, long: true, big: false)

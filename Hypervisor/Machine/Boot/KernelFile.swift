@@ -198,7 +198,7 @@ extension MemoryPlan {
         var list: [(UInt64, UInt64, String)] = [
             (Contract.bootGDT, Contract.bootGDT + 0x100, "the boot GDT"),
             (0x7000, 0x8000, "the boot stack"),
-            (Contract.startInfo, Contract.startInfoEnd, "the start info"),
+            (startInfo.lowerBound, startInfo.upperBound, "the start info"),
         ]
         if let arena { list.append((arena.start, arena.start + arena.size, "the page-table arena")) }
         return list

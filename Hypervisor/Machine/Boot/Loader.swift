@@ -9,6 +9,7 @@ final class Loader: Sendable {
     private let kernel: KernelFile
     private let modules: [BootModule]
     private let startInfo: StartInfo
+    private let startInfoAddress: UInt64
 
     /// More programs than this are refused; the list of modules has 16 KiB.
     static let moduleLimit = 256
@@ -29,17 +30,19 @@ final class Loader: Sendable {
         modules = try Loader.place(files, plan: plan, kernelEnd: kernel.end)
         var line = "layout=\(configuration.layout) cpus=\(configuration.vcpus)"
         if !configuration.commandLine.isEmpty { line += " " + configuration.commandLine }
+        startInfoAddress = plan.startInfo.lowerBound
         startInfo = try StartInfo(plan: plan, commandLine: line, modules: modules)
     }
 
-    /// Places modules page-aligned at the top of the RAM below 3 GiB, in order.
+    /// Places modules page-aligned at the top of the RAM below 3 GiB that the layout uses, in order.
     private static func place(
         _ files: [InputFile], plan: MemoryPlan, kernelEnd: UInt64
     ) throws(MachineError) -> [BootModule] {
         guard !files.isEmpty else { return [] }
-        var floor = max(kernelEnd <= plan.lowEnd ? kernelEnd : 0, Contract.startInfoEnd)
+        let top = plan.modulesEnd
+        var floor = max(kernelEnd <= top ? kernelEnd : 0, plan.startInfo.upperBound)
         if let arena = plan.arena { floor = max(floor, arena.start + arena.size) }
-        let room = plan.lowEnd - min(plan.lowEnd, (floor + 4095) & ~4095)
+        let room = top - min(top, (floor + 4095) & ~4095)
         var total: UInt64 = 0
         for file in files {
             guard file.size <= room, total <= room - file.size, (total + file.size + 4095) & ~4095 <= room else {
@@ -49,7 +52,7 @@ final class Loader: Sendable {
             }
             total = (total + file.size + 4095) & ~4095
         }
-        var address = (plan.lowEnd - total) & ~4095
+        var address = (top - total) & ~4095
         var modules: [BootModule] = []
         for file in files {
             modules.append(BootModule(file: file, address: address))
@@ -73,7 +76,7 @@ final class Loader: Sendable {
         }
         var gdt = LittleEndianBytes()
         for descriptor in KernelEntry.gdt { gdt.append64(descriptor) }
-        guard ram.write(gdt.bytes, at: GPA(Contract.bootGDT)), ram.write(startInfo.bytes, at: GPA(Contract.startInfo))
+        guard ram.write(gdt.bytes, at: GPA(Contract.bootGDT)), ram.write(startInfo.bytes, at: GPA(startInfoAddress))
         else { throw .input("the guest has no RAM at the start info") }
     }
 }

@@ -18,6 +18,10 @@ struct MemoryPlan {
     let lowEnd: UInt64
     /// RAM above the hole, in bytes.
     let highSize: UInt64
+    /// Where the start info and what it refers to have room.
+    let startInfo: Range<UInt64>
+    /// One past the last byte of RAM that modules may lie in.
+    let modulesEnd: UInt64
 
     /// KVM counts a slot's pages in 31 bits (KVM_MEM_MAX_NR_PAGES).
     static let slotLimit: UInt64 = (1 << 31 - 1) * 4096
@@ -69,5 +73,8 @@ struct MemoryPlan {
         self.ranges = ranges
         lowEnd = low
         highSize = high
+        startInfo =
+            plan.map { $0.startInfo..<$0.startInfoEnd } ?? Contract.startInfo..<Contract.startInfoEnd
+        modulesEnd = min(low, plan?.memoryLimit ?? low)
     }
 }

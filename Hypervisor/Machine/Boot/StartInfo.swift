@@ -2,6 +2,8 @@
 // both protocols.
 //
 //     0x9000  start info (56 bytes) | memory map (24 each) | modules (32 each) | command line | module names   0xd000
+//
+// A layout whose kernel lies there has it elsewhere (KernelPlan.startInfo).
 
 import Addresses
 import GuestMemory
@@ -16,7 +18,7 @@ struct BootModule {
 
 /// The start info and what it refers to.
 struct StartInfo {
-    /// What is written at `Contract.startInfo`.
+    /// What is written at the beginning of `MemoryPlan.startInfo`.
     let bytes: [UInt8]
 
     /// Builds the start info.
@@ -31,7 +33,7 @@ struct StartInfo {
         var map: [(UInt64, UInt64)] = [(0, plan.lowEnd)]
         if plan.highSize > 0 { map.append((Contract.holeEnd, plan.highSize)) }
 
-        let base = Contract.startInfo
+        let base = plan.startInfo.lowerBound
         let mapAddress = base + 56
         let moduleAddress = mapAddress + UInt64(map.count * 24)
         let lineAddress = moduleAddress + UInt64(modules.count * 32)
@@ -64,8 +66,10 @@ struct StartInfo {
             names += name
             textAddress += UInt64(name.count)
         }
-        guard textAddress <= Contract.startInfoEnd else {
-            throw .input("\(modules.count) modules are too many: their list does not fit the start info of 16 KiB")
+        guard textAddress <= plan.startInfo.upperBound else {
+            throw .input(
+                "\(modules.count) modules are too many: their list does not fit the start info of "
+                    + formatSize(UInt64(plan.startInfo.count)))
         }
         bytes = info.bytes + line + [0] + names
     }

@@ -58,11 +58,7 @@ extension InspectionVerbs {
             let pause = arguments.flag("consistent") && rules != .layout ? try Pause(target) : nil
             let subject = try subject(arguments, target: target)
             if rules != .layout {
-                var types = PageAttributeTable.atReset
-                if target.vcpuCount > 0, let pat = try target.registers(vcpu: 0)["pat"] {
-                    types = PageAttributeTable(rawValue: pat)
-                }
-                results += Audit.generic(subject, types: types, excusing: rules == .all).results
+                results += Audit.generic(subject, types: try memoryTypes(of: target), excusing: rules == .all).results
             }
             pause?.end()
             try target.checkReads()

@@ -33,7 +33,7 @@ extension InspectionVerbs {
             OptionDescription("accessed", nil, "accessed and dirty bits count"),
             OptionDescription("consistent", nil, "pause the vCPUs while tables are read"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine diff a@B a@C", "what the guest mapped and unmapped between two boot stages"),
             ("vitrine diff core:before.core a", "what changed since a dump of save-tables"),
@@ -48,7 +48,7 @@ extension InspectionVerbs {
             if let text = arguments.value("range") { options.range = try range(text) }
             options.filter = try filter(arguments)
             let names = arguments.remainingOperands()
-            let seconds = try seconds(arguments, "after")
+            let seconds = try arguments.seconds("after")
             guard names.count == (seconds == nil ? 2 : 1) else {
                 throw UsageError(
                     seconds == nil
@@ -57,11 +57,7 @@ extension InspectionVerbs {
             }
             let first = try DiffSide(names[0])
             let second = try names.count > 1 ? DiffSide(names[1], sharing: first) : first
-            if options.filter != nil, second.target.vcpuCount > 0,
-                let pat = try second.target.registers(vcpu: 0)["pat"]
-            {
-                options.memoryTypes = PageAttributeTable(rawValue: pat)
-            }
+            if options.filter != nil { options.memoryTypes = try memoryTypes(of: second.target) }
             // What counts as a mapping must be the same on both sides, also where only one knows its layout.
             let mask =
                 try (layout(arguments, of: first.target) ?? layout(arguments, of: second.target))?.absentMask ?? 0
@@ -69,26 +65,10 @@ extension InspectionVerbs {
             if let seconds { try sleep(seconds) }
             let after = try second.moment(
                 arguments, prefix: names.count > 1 ? "to-" : "", options, absentMask: mask)
-            let isEqual = try writeDiff(before, after, options: options) { try output.write(bytes: $0) }
+            let (isEqual, warnings) = try writeDiff(before, after, options: options) { try output.write(bytes: $0) }
+            if options.form == .csv { for warning in warnings { complain(warning) } }
             return isEqual ? .success : .fault
         })
-
-    /// The condition of --filter.
-    static func filter(_ arguments: Arguments) throws -> RangeFilter? {
-        guard let text = arguments.value("filter") else { return nil }
-        do throws(FilterError) { return try RangeFilter(parsing: text) } catch {
-            throw UsageError(error.description)
-        }
-    }
-
-    /// A time in seconds, as an option has it: more than 0, at most a year.
-    static func seconds(_ arguments: Arguments, _ name: String) throws -> Double? {
-        guard let text = arguments.value(name) else { return nil }
-        guard let seconds = Double(text), seconds > 0, seconds <= 31_536_000 else {
-            throw UsageError("--\(name) \(text): a number of seconds above 0 is needed, as 5 or 0.25")
-        }
-        return seconds
-    }
 
     private static func sleep(_ seconds: Double) throws {
         let end = monotonicNanoseconds() &+ UInt64(seconds * 1e9)

@@ -137,6 +137,20 @@ extension InspectionVerbs {
         return first...last
     }
 
+    /// The condition of --filter.
+    static func filter(_ arguments: Arguments) throws -> RangeFilter? {
+        guard let text = arguments.value("filter") else { return nil }
+        do throws(FilterError) { return try RangeFilter(parsing: text) } catch {
+            throw UsageError(error.description)
+        }
+    }
+
+    /// The PAT that a vCPU has, or the one after a reset where nothing is known.
+    static func memoryTypes(of target: any Target, vcpu: Int = 0) throws -> PageAttributeTable {
+        guard target.vcpuCount > 0, let pat = try target.registers(vcpu: vcpu)["pat"] else { return .atReset }
+        return PageAttributeTable(rawValue: pat)
+    }
+
     /// The forms that every report has.
     static let forms: [OutputFormat] = [.text, .json, .csv]
 

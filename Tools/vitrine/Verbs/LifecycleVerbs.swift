@@ -49,7 +49,7 @@ enum LifecycleVerbs {
             ("vitrine stop a --timeout 60", "gives it a minute; if it is still there, says what to do (status 4)"),
         ]
     ) { arguments, _ in
-        let seconds = try seconds("timeout", arguments) ?? 10
+        let seconds = try arguments.seconds("timeout") ?? 10
         let name = arguments.operands.first ?? ""
         let client = try connect(&arguments)
         let info = try client.execute("x-vitrine-info").value
@@ -119,7 +119,7 @@ enum LifecycleVerbs {
         ]
     ) { arguments, output in
         let format = try arguments.format([.text, .json])
-        let seconds = try seconds("timeout", arguments) ?? 10
+        let seconds = try arguments.seconds("timeout") ?? 10
         let name = try arguments.operand("TARGET")
         let words = arguments.remainingOperands()
         guard !words.isEmpty else { throw UsageError("COMMAND is missing (see --help)") }
@@ -136,15 +136,6 @@ enum LifecycleVerbs {
     /// Takes the operand TARGET, the only one, and connects to it.
     static func connect(_ arguments: inout Arguments) throws -> QMPClient {
         try Targets.connect(target(&arguments))
-    }
-
-    /// The value of an option as a number of seconds.
-    static func seconds(_ name: String, _ arguments: Arguments) throws -> Double? {
-        guard let text = arguments.value(name) else { return nil }
-        guard let seconds = Double(text), seconds >= 0, seconds <= 1_000_000 else {
-            throw UsageError("--\(name) \(text): a number of seconds is needed")
-        }
-        return seconds
     }
 
     /// Waits until the guest's process has ended and its name is free; false if the time is over first.

@@ -53,13 +53,7 @@ extension InspectionVerbs {
                 options.view = view
             }
             if let text = arguments.value("range") { options.range = try range(text) }
-            if let text = arguments.value("filter") {
-                do throws(FilterError) {
-                    options.filter = try RangeFilter(parsing: text)
-                } catch {
-                    throw UsageError(error.description)
-                }
-            }
+            options.filter = try filter(arguments)
             let name = try arguments.operand("TARGET")
             try arguments.end()
             let isConsistent = arguments.flag("consistent")
@@ -67,9 +61,7 @@ extension InspectionVerbs {
                 throw UsageError("--stage tables stand still anyway; --consistent is for live ones")
             }
             let target = try Targets.open(name)
-            if options.filter != nil, target.vcpuCount > 0, let pat = try target.registers(vcpu: 0)["pat"] {
-                options.memoryTypes = PageAttributeTable(rawValue: pat)
-            }
+            if options.filter != nil { options.memoryTypes = try memoryTypes(of: target) }
             let pause = isConsistent ? try Pause(target) : nil
             defer { pause?.end() }
             let subject = try subject(arguments, target: target, moment: isConsistent ? "consistent" : "live")

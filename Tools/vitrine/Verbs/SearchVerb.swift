@@ -27,7 +27,7 @@ extension InspectionVerbs {
         ],
         formats: forms,
         examples: [
-            ("vitrine search a 'string:vitrine: osv layout'", "where a text is, and at how many virtual addresses"),
+            ("vitrine search a 'string: layout, '", "where a text is, and at how many virtual addresses"),
             ("vitrine search a u64:0xffff800000200000", "pointers to an address, wherever they are kept"),
             ("vitrine search a bytes:7f454c46 --filter 'not executable'", "ELF headers in data"),
             ("vitrine search core:dump.elf password --ignore-case --json", "the same in a dump, for a program"),
@@ -35,14 +35,7 @@ extension InspectionVerbs {
         run: { arguments, output in
             let form = try form(arguments)
             let bounds = try arguments.value("range").map { try range($0) }
-            var filter: RangeFilter?
-            if let text = arguments.value("filter") {
-                do throws(FilterError) {
-                    filter = try RangeFilter(parsing: text)
-                } catch {
-                    throw UsageError(error.description)
-                }
-            }
+            let filter = try filter(arguments)
             let limit = try arguments.number("limit", in: 1...10_000_000) ?? 1000
             let alignment = try arguments.number("align", in: 1...1 << 30)
             if let alignment, alignment & (alignment - 1) != 0 {
@@ -59,10 +52,7 @@ extension InspectionVerbs {
             try arguments.end()
             let target = try Targets.open(name)
             let subject = try subject(arguments, target: target)
-            var types = PageAttributeTable.atReset
-            if filter != nil, target.vcpuCount > 0, let pat = try target.registers(vcpu: 0)["pat"] {
-                types = PageAttributeTable(rawValue: pat)
-            }
+            let types = try filter == nil ? PageAttributeTable.atReset : memoryTypes(of: target)
             let start = monotonicNanoseconds()
             let result = searchMemory(
                 of: subject, for: pattern, in: bounds, filter: filter, types: types,

@@ -34,7 +34,7 @@ extension InspectionVerbs {
             OptionDescription(
                 "time", "since|utc", "seconds since the beginning, or the time of day; since if not given"),
         ],
-        formats: [.text, .json],
+        formats: forms,
         examples: [
             ("vitrine watch a", "every change, until Ctrl-C"),
             ("vitrine watch a --count 1 --filter wx", "wait for a page that may be written and executed"),
@@ -70,7 +70,7 @@ private final class WatchLoop {
         options.countsAccessed = arguments.flag("accessed")
         if let text = arguments.value("range") { options.range = try InspectionVerbs.range(text) }
         options.filter = try InspectionVerbs.filter(arguments)
-        let seconds = try InspectionVerbs.seconds(arguments, "for")
+        let seconds = try arguments.seconds("for")
         countLimit = try arguments.number("count", in: 1...Int(Int32.max)) ?? .max
         interval = try arguments.number("interval", in: 1...3_600_000).map { UInt64($0) * 1_000_000 }
         let clock: WatchClock
@@ -95,9 +95,7 @@ private final class WatchLoop {
         followsRoot = arguments.value("root") == nil
         let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
         if followsRoot { options.followedVCPU = vcpu }
-        if options.filter != nil, let pat = try target.registers(vcpu: vcpu)["pat"] {
-            options.memoryTypes = PageAttributeTable(rawValue: pat)
-        }
+        if options.filter != nil { options.memoryTypes = try InspectionVerbs.memoryTypes(of: target, vcpu: vcpu) }
         // First the log, then the first look: nothing falls between.
         arena = try (target as? OwnGuest)?.watchTables(vcpu: followsRoot ? vcpu : nil)
         let subject = try InspectionVerbs.subject(arguments, target: target)
