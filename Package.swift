@@ -137,7 +137,7 @@ let package = Package(
 
         tool(
             "vitrine-bench",
-            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "GuestImages"]),
+            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "Inspection", "GuestImages"]),
         // What the tests and the hardware bench ask the kernel itself.
         tool(
             "vitrine-witness",

@@ -1,6 +1,7 @@
 // The linux layout: Linux's own programs, as gcc links them, run in it and answer as on the host's Linux; gaps follow from a seed.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct LinuxPrograms {

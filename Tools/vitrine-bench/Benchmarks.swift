@@ -46,6 +46,8 @@ struct Benchmarks {
         if wants("ports") { ports() }
         if wants("guest") { guest() }
         if wants("walk") { rows += WalkFigures(floorProgram: floorProgram, rounds: repetitions / 5).measure() }
+        if wants("search") { rows += searchRows(floorProgram: floorProgram, rounds: repetitions / 5 + 2) }
+        if wants("linux") { rows += linuxRows(vitrine: vitrine, runtime: runtime, repetitions: repetitions) }
         if wants("watch") { rows += watchFigures(vitrine: vitrine, quick: repetitions < 21) }
         if wants("second-stage") {
             rows += secondStageRows(
@@ -61,7 +63,7 @@ struct Benchmarks {
     }
 
     /// The groups of figures, in the order they are measured.
-    static let groups = ["start", "ports", "guest", "walk", "watch", "second-stage", "layouts"]
+    static let groups = ["start", "ports", "guest", "walk", "search", "linux", "watch", "second-stage", "layouts"]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
 
