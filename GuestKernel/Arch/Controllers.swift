@@ -4,7 +4,7 @@
 enum Vector {
     /// IRQ 0 of the first 8259A; the second begins 8 higher.
     static var irq: UInt64 { 0x20 }
-    /// From the first processor to the others at each tick.
+    /// From the first processor to the others at each tick of the PIT.
     static var tick: UInt64 { 0xf0 }
     static var flush: UInt64 { 0xf1 }
     /// There is something to run.

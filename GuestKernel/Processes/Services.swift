@@ -67,6 +67,7 @@ enum Services {
     /// Unmaps; 0, or -1 on failure.
     static func unmap(_ address: UInt64, _ size: UInt64) -> Int64 {
         guard OffsetProcess.contains(address, size) else { return -1 }
+        if TaskServer.serves { return TaskServer.unmap(address, size) }
         do throws(MemoryError) {
             try AddressSpace.current.pointee.unmap(OffsetProcess.absolute(address), size: size)
             return 0

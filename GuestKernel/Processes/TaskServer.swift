@@ -85,6 +85,28 @@ enum TaskServer {
         return false
     }
 
+    /// Unmaps a range of the running task that is mapped as a whole, and gives the server its pages back; 0, or -1.
+    static func unmap(_ address: UInt64, _ size: UInt64) -> Int64 {
+        let space = AddressSpace.current
+        guard let task = Programs.number(of: space), address & 4095 == 0, size > 0, size <= Plan.current.vmaEnd else {
+            return -1
+        }
+        let end = address &+ (size &+ 4095) & ~4095
+        var at = address
+        while at < end {
+            guard let vma = space.pointee.vma(at: at) else { return -1 }
+            at = vma.end
+        }
+        at = end
+        while at > address {
+            at &-= 4096
+            let page = space.pointee.physical(of: at)
+            do throws(MemoryError) { try space.pointee.unmap(at, size: 4096) } catch { return -1 }
+            if let page { _ = ask(UInt64(VITRINE_MESSAGE_FREED.rawValue), UInt64(task), page, 0) }
+        }
+        return 0
+    }
+
     /// Sends a message and waits for the answer; nil if there is no server, or it has too much to do.
     static func ask(
         _ kind: UInt64, _ task: UInt64, _ address: UInt64, _ code: UInt64

@@ -65,6 +65,7 @@ enum vitrine_message {
     VITRINE_MESSAGE_FAULT = 1, /* the faulting address; its error code, 0x100 in a mapping, 0x200 in one that may be written */
     VITRINE_MESSAGE_ENDED = 2, /* the task's pages are mapped nowhere any more; no answer */
     VITRINE_MESSAGE_START = 3, /* address: a file of the bootfs; answered with the task's number */
+    VITRINE_MESSAGE_FREED = 5, /* address: a physical page that the task unmapped */
     VITRINE_MESSAGE_BOOT = 4,  /* address: the end of the pages to hand out; code: how many of each file to start */
 };
 enum vitrine_answer {

@@ -24,7 +24,7 @@ private let owners: UInt64 = 0x420_0000
 private struct Server {
     var system: System
     var argument: UnsafePointer<CChar>
-    /// One past the last page, the number of pages, and where the search for a free one goes on.
+    /// One past the last page; and the number of a page below which none is free.
     var poolEnd: UInt64 = 0
     var next: UInt64 = 0
     /// The file of each task, + 1.
@@ -38,13 +38,11 @@ private struct Server {
         UnsafeMutablePointer(bitPattern: UInt(owners &+ page))
     }
 
-    /// A free page, cleared: its physical address, or nil.
+    /// The first free page, cleared: its physical address, or nil.
     mutating func take(for task: UInt64) -> UInt64? {
-        var tried: UInt64 = 0
-        while tried < pages {
+        while next < pages {
             let page = next
-            next = next &+ 1 == pages ? 0 : next &+ 1
-            tried &+= 1
+            next &+= 1
             guard let owner = owner(page), owner.pointee == 0 else { continue }
             owner.pointee = UInt8(truncatingIfNeeded: task &+ 1)
             let address = poolBase &+ page &* pageSize
@@ -54,12 +52,18 @@ private struct Server {
         return nil
     }
 
+    /// Gives back a page, if a task has it.
+    mutating func release(_ task: UInt64, page: UInt64) {
+        guard let owner = owner(page), owner.pointee == UInt8(truncatingIfNeeded: task &+ 1) else { return }
+        owner.pointee = 0
+        next = min(next, page)
+    }
+
     /// Gives back what a task had.
-    func release(_ task: UInt64) {
-        let mine = UInt8(truncatingIfNeeded: task &+ 1)
+    mutating func release(_ task: UInt64) {
         var page: UInt64 = 0
         while page < pages {
-            if let owner = owner(page), owner.pointee == mine { owner.pointee = 0 }
+            release(task, page: page)
             page &+= 1
         }
     }
@@ -172,6 +176,11 @@ private struct Server {
             case UInt64(VITRINE_MESSAGE_ENDED.rawValue):
                 release(message.task)
                 if message.task < 64 { files[Int(message.task)] = 0 }
+            case UInt64(VITRINE_MESSAGE_FREED.rawValue):
+                if message.address >= poolBase, message.address < poolEnd {
+                    release(message.task, page: (message.address &- poolBase) / pageSize)
+                }
+                answer(message, 0, VITRINE_ANSWER_WRITABLE)
             case UInt64(VITRINE_MESSAGE_START.rawValue):
                 if let number = start(message.address) {
                     answer(message, number, VITRINE_ANSWER_WRITABLE)

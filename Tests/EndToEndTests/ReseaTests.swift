@@ -68,6 +68,21 @@ import Testing
         #expect(before["tables"] == after["tables"] && before["pages-free"] == after["pages-free"])
     }
 
+    /// What a task unmaps is the server's again, and the next to be given: it never touched many pages.
+    @Test func unmappedPagesComeBack() throws {
+        _ = try start("churn")
+        let deadline = Date().addingTimeInterval(60)
+        while (try bench.exec("g", "server").first?["pages"].flatMap(Int.init) ?? 0) < 60, Date() < deadline {
+            usleep(100_000)
+        }
+        let root = try #require(try bench.exec("g", "ps").first?["root"])
+        let pages = try bench.vitrine("pages", "g", "--root", root, "--format", "csv").lines
+        let touched = pages.map { $0.split(separator: ",", omittingEmptySubsequences: false) }
+            .filter { $0.count > 2 && $0[0] == $0[2] }.compactMap { Int($0[1]) }.reduce(0, +)
+        #expect(touched > 0 && touched <= 20 * 4096, "\(pages.prefix(12))")
+        #expect(try bench.exec("g", "ps").first { $0["program"] == "1" }?["state"] == "running")
+    }
+
     /// Without its server a task gets no page more: it ends with a report, and the kernel goes on.
     @Test func theServersEnd() throws {
         _ = try start("idle", cpus: 2)
