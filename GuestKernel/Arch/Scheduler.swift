@@ -78,6 +78,7 @@ enum Scheduler {
     static func idle() -> Never {
         while true {
             interrupts_off()
+            Shootdown.answer()
             if let pointer = Processor.current, pointer.pointee.reschedule != 0 {
                 yield_processor()
             } else {

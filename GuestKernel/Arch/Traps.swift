@@ -36,7 +36,7 @@ enum Interrupts {
             tickHere()
             LocalAPIC.end()
         case Vector.flush:
-            Shootdown.answer()
+            Shootdown.interrupted()
             LocalAPIC.end()
         case Vector.reschedule:
             Processor.current?.pointee.reschedule = 1
@@ -69,6 +69,7 @@ enum Interrupts {
 
     private static func tickHere() {
         guard let cpu = Processor.current else { return }
+        Shootdown.answer()
         cpu.pointee.ticks &+= 1
         cpu.pointee.reschedule = 1
     }
