@@ -40,6 +40,15 @@ extension Audit {
                 GenericRules.Name.leavesInMemory: "by design, osv maps the first GiB whatever the RAM",
                 GenericRules.Name.largePages: "by design, osv maps the first GiB in 2 MiB pages whatever the RAM",
             ]
-        }()
+        }(),
+        "resea": [
+            GenericRules.Name.userWX: "by design, resea's tasks have no NX",
+            GenericRules.Name.kernelWX: "by design, resea maps 4 GiB writable and executable",
+            GenericRules.Name.leavesInMemory: "by design, resea maps 4 GiB whatever the RAM",
+            GenericRules.Name.largePages: "by design, resea maps 4 GiB in 2 MiB pages whatever the RAM",
+        ],
+        "courseos": [
+            GenericRules.Name.kernelWX: "by design, courseos maps RAM in sections that are writable and executable"
+        ],
     ]
 }

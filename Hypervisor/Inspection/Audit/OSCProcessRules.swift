@@ -183,11 +183,14 @@ struct OSCProcessRules<Guest: AuditGuest> {
                 try guest.count(key, in: last, of: "stats") - guest.count(key, in: first, of: "stats")
             }
             // A command that comes at once after the one before finds the same thread still there, and one that comes while
-            // processes are busy finds one of them. An idle thread keeps the root: so many switches that some thread must have
-            // found its own root still loaded.
-            for round in 0..<40 where try round < 5 || count("switches") <= 2 * count("root-changes") + 1 {
+            // processes are busy finds one of them: until two commands had nothing between them but that the monitor's thread
+            // waited and went on, with the same root.
+            var isTelling = false
+            for round in 0..<40 where round < 5 || !isTelling {
                 if round >= 5 { sleepThread(milliseconds: 20) }
+                let (switches, changes) = (try count("switches"), try count("root-changes"))
                 last = try guest.first("stats")
+                isTelling = try count("switches") >= switches + 2 && count("root-changes") == changes
             }
             let (switches, loads) = (try count("switches"), try count("root-loads"))
             let changes = try count("root-changes")
