@@ -1,6 +1,7 @@
 // The panda layout: buffers that the kernel writes and the process reads, and programs that do what they must not.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Host.hasKVM, "needs /dev/kvm")) struct PandaPrograms {
