@@ -36,7 +36,7 @@ enum Interrupts {
             tickHere()
             LocalAPIC.end()
         case Vector.flush:
-            Shootdown.interrupted()
+            Shootdown.answer()
             LocalAPIC.end()
         case Vector.reschedule:
             Processor.current?.pointee.reschedule = 1

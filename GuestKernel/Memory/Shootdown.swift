@@ -54,20 +54,6 @@ enum Shootdown {
         }
     }
 
-    /// Every so many interrupts that ask for a flush are not answered at once.
-    private static var patience: UInt32 { 64 }
-
-    /// Serves a request that came as an interrupt.
-    ///
-    /// Where taking an interrupt is slow, a processor that flushes without end would ask again before this one has executed
-    /// an instruction, and so keep it from doing anything else. So now and then the answer waits until what was interrupted
-    /// has gone on: to a lock that is taken, to the idle loop, to the next tick at the latest. Meanwhile nobody asks.
-    static func interrupted() {
-        guard let cpu = Processor.current else { return }
-        cpu.pointee.flushes &+= 1
-        if cpu.pointee.flushes % patience != 0 { answer() }
-    }
-
     /// Serves a request to this processor, if there is one.
     static func answer() {
         guard let cpu = Processor.current, load_acquire(&cpu.pointee.flush) != 0 else { return }

@@ -53,7 +53,7 @@ struct cpu {
     uint64_t gdt[8];
     uint32_t tss[26];
     uint32_t has_timer;         /* its local APIC's timer ticks */
-    uint32_t flushes;           /* requests for a TLB flush that came as interrupts */
+    uint32_t reserved[1];
 };
 
 /* One thread. */
