@@ -27,38 +27,19 @@ struct CourseOSTableRules<Guest: AuditGuest> {
         return min(CourseOS.memoryLimit, slots.map { $0.guestPhysicalAddress.rawValue + $0.size }.max() ?? 0)
     }
 
-    /// The entries of a table that refer to something, by index.
-    private func present(_ subject: Subject, _ table: GPA) throws -> [Int: UInt64] {
-        let entries = try subject.rooted(at: table.rawValue).rootEntries()
-        return Dictionary(uniqueKeysWithValues: entries.enumerated().filter { $0.element & 1 != 0 }.map { ($0, $1) })
-    }
-
     /// The root's one entry, and those of the table of four below it.
     private func gibibytes(_ subject: Subject) throws -> (root: [Int], entries: [Int: UInt64]) {
-        let root = try present(subject, subject.root)
+        let root = try subject.presentRootEntries()
         guard let first = root[0] else { throw AuditTrouble("PML4[0] of \(subject.root.hex) is absent") }
-        return (root.keys.sorted(), try present(subject, GPA(first & X86Bit.address)))
-    }
-
-    private func list(_ indices: [Int]) -> String { indices.map { "[\($0)]" }.joined(separator: " ") }
-
-    private func word(_ subject: Subject, _ va: UInt64) throws -> UInt64 {
-        guard let gpa = subject.translate(GVA(va)).mapping?.gpa else {
-            throw AuditTrouble("\(GVA(va).hex) is not mapped")
-        }
-        var word: UInt64 = 0
-        guard withUnsafeMutableBytes(of: &word, { subject.memory.read(gpa, into: $0) }) else {
-            throw AuditTrouble("\(gpa.hex) cannot be read")
-        }
-        return word
+        return (root.keys.sorted(), try subject.rooted(at: first & X86Bit.address).presentRootEntries())
     }
 
     // MARK: The boot
 
     private func bootRoot(_ stage: String) throws -> AuditFinding {
         let (root, entries) = try gibibytes(try guest.stage(stage))
-        guard root == [0] else { return .wrong("present: PML4\(list(root))") }
-        guard entries.keys.sorted() == [0, 2] else { return .wrong("present: PDPT\(list(entries.keys.sorted()))") }
+        guard root == [0] else { return .wrong("present: PML4\(tablePlaces(root))") }
+        guard entries.keys.sorted() == [0, 2] else { return .wrong("present: PDPT\(tablePlaces(entries.keys))") }
         let tables = Set(entries.values.map { $0 & X86Bit.address })
         guard tables.count == 1, let table = tables.first else { return .wrong("two page directories") }
         return .right("only PML4[0], PDPT[0] and [2], both with the directory at \(GPA(table).hex)")
@@ -107,8 +88,8 @@ struct CourseOSTableRules<Guest: AuditGuest> {
             }
             let image = CourseOS.offset + CourseOS.kernelBase..<CourseOS.offset + KernelPlan.courseos.imageLimit
             for vector in 0..<256 as Range<UInt64> {
-                let low = try word(subject, CourseOS.offset + vector * 16)
-                let high = try word(subject, CourseOS.offset + vector * 16 + 8)
+                let low = try subject.word(at: CourseOS.offset + vector * 16)
+                let high = try subject.word(at: CourseOS.offset + vector * 16 + 8)
                 // Intel SDM volume 3, figure 6-8.
                 let handler = low & 0xffff | low >> 32 & 0xffff_0000 | high << 32
                 guard low >> 47 & 1 == 1, image.contains(handler) else {
@@ -125,7 +106,7 @@ struct CourseOSTableRules<Guest: AuditGuest> {
             let gpa = subject.translate(GVA(va)).mapping?.gpa
             guard gpa?.rawValue == CourseOS.kernelBase else { return .wrong("it leads to \(gpa?.hex ?? "nothing")") }
             // The image begins with the offset that it is linked with.
-            let word = try word(subject, va)
+            let word = try subject.word(at: va)
             guard word == CourseOS.offset else {
                 return .wrong("there is \(GPA(word).hex), not the image's first word")
             }
@@ -206,11 +187,11 @@ struct CourseOSTableRules<Guest: AuditGuest> {
     private func elsewhere(_ subject: Subject) -> AuditResult {
         AuditResult("now, elsewhere", expected: "nothing above 4 GiB: only PML4[0], and of its table only [0] to [3]") {
             let (root, entries) = try gibibytes(subject)
-            guard root == [0] else { return .wrong("present: PML4\(list(root))") }
+            guard root == [0] else { return .wrong("present: PML4\(tablePlaces(root))") }
             guard entries.keys.allSatisfy({ $0 < 4 }) else {
-                return .wrong("present: PDPT\(list(entries.keys.sorted()))")
+                return .wrong("present: PDPT\(tablePlaces(entries.keys))")
             }
-            return .right("PML4[0], PDPT\(list(entries.keys.sorted()))")
+            return .right("PML4[0], PDPT\(tablePlaces(entries.keys))")
         }
     }
 

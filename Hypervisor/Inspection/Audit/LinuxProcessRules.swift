@@ -20,8 +20,8 @@ struct LinuxProcessRules<Guest: AuditGuest> {
     }
 
     /// A rule that holds for each process; what it found of the last.
-    private func rule(
-        _ name: String, expected: String, _ body: @escaping (Process) throws -> AuditFinding
+    func rule(
+        _ name: String, expected: String, _ body: @escaping (LinuxProcess<Guest>) throws -> AuditFinding
     ) -> AuditResult {
         AuditResult(name, expected: expected) {
             var finding = AuditFinding.notApplicable("no process runs; start one with --program")

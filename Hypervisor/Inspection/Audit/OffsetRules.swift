@@ -57,7 +57,9 @@ struct OffsetRules<Guest: AuditGuest> {
     }
 
     /// Whether a process has written down how its accesses ended: the last that it does.
-    private func hasTried(_ process: Process) -> Bool { ((try? word(process.base + (5 << 30) + 8)) ?? 0) > 0 }
+    private func hasTried(_ process: Process) -> Bool {
+        ((try? guest.subject.word(at: process.base + (5 << 30) + 8)) ?? 0) > 0
+    }
 
     private var oneRoot: AuditResult {
         rule("one root", expected: "every process uses the kernel's root, which the vCPU has loaded") { processes in
@@ -114,18 +116,6 @@ struct OffsetRules<Guest: AuditGuest> {
         }
     }
 
-    /// A word of the guest's memory, through the tables.
-    private func word(_ va: UInt64) throws -> UInt64 {
-        guard let gpa = guest.subject.translate(GVA(va)).mapping?.gpa else {
-            throw AuditTrouble("\(GVA(va).hex) is not mapped")
-        }
-        var word: UInt64 = 0
-        guard withUnsafeMutableBytes(of: &word, { guest.subject.memory.read(gpa, into: $0) }) else {
-            throw AuditTrouble("\(gpa.hex) cannot be read")
-        }
-        return word
-    }
-
     private var through: AuditResult {
         rule(
             "access through GS", expected: "what process i writes at 4 GiB is at OFFi + 4 GiB, in a page of its own",
@@ -134,7 +124,7 @@ struct OffsetRules<Guest: AuditGuest> {
             var pages: Set<GPA> = []
             for process in processes {
                 let va = process.base + (1 << 32)
-                let found = try word(va)
+                let found = try guest.subject.word(at: va)
                 guard found == 0x4f46_4653_4554_0000 | process.number else {
                     return .wrong("process \(process.number): at \(GVA(va).hex) is \(GPA(found).hex)")
                 }
@@ -150,7 +140,7 @@ struct OffsetRules<Guest: AuditGuest> {
         rule("access at SIZE", expected: "an access at SIZE or above is refused", onlyOffsets: true) { processes in
             for process in processes {
                 let va = process.base + (5 << 30)
-                let (refused, tried) = (try word(va), try word(va + 8))
+                let (refused, tried) = (try guest.subject.word(at: va), try guest.subject.word(at: va + 8))
                 guard tried > 0, refused == tried else {
                     return .wrong("process \(process.number): \(refused) of \(tried) were refused")
                 }

@@ -24,14 +24,7 @@ struct PandaRules<Guest: AuditGuest> {
     private func rule(
         _ name: String, expected: String, _ body: @escaping (Process) throws -> AuditFinding
     ) -> AuditResult {
-        AuditResult(name, expected: expected) {
-            var finding = AuditFinding.notApplicable("no process runs; start one with --program")
-            for process in try guest.processes() {
-                finding = try body(try LinuxProcess(process))
-                if case .wrong(let text) = finding { return .wrong("process \(process.number): \(text)") }
-            }
-            return finding
-        }
+        LinuxProcessRules(guest: guest).rule(name, expected: expected, body)
     }
 
     /// What PML4[510] four times over leads to: the root itself.

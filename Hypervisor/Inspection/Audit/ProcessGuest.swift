@@ -18,6 +18,26 @@ extension Subject {
         guard let page = memory.page(at: root) else { throw AuditTrouble("the root \(root.hex) cannot be read") }
         return (0..<512).map { page.load(fromByteOffset: $0 * 8, as: UInt64.self) }
     }
+
+    /// The entries of the root that are present, by index.
+    func presentRootEntries() throws -> [Int: UInt64] {
+        Dictionary(uniqueKeysWithValues: try rootEntries().enumerated().filter { $0.element & 1 != 0 }.map { ($0, $1) })
+    }
+
+    /// A word of the guest's memory, through the tables.
+    func word(at va: UInt64) throws -> UInt64 {
+        guard let gpa = translate(GVA(va)).mapping?.gpa else { throw AuditTrouble("\(GVA(va).hex) is not mapped") }
+        var word: UInt64 = 0
+        guard withUnsafeMutableBytes(of: &word, { memory.read(gpa, into: $0) }) else {
+            throw AuditTrouble("\(gpa.hex) cannot be read")
+        }
+        return word
+    }
+}
+
+/// Places in a table, for a finding: `[0] [256]`.
+func tablePlaces(_ indices: some Sequence<Int>) -> String {
+    indices.sorted().map { "[\($0)]" }.joined(separator: " ")
 }
 
 /// A guest looked at through the kernel's own root, whatever its vCPUs have loaded.

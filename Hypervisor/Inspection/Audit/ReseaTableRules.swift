@@ -30,20 +30,10 @@ struct ReseaTableRules<Guest: AuditGuest> {
         ]
     }
 
-    private func present(_ subject: Subject) throws -> [Int: UInt64] {
-        Dictionary(
-            uniqueKeysWithValues: try subject.rootEntries().enumerated().filter { $0.element & 1 != 0 }.map { ($0, $1) }
-        )
-    }
-
-    private func list(_ entries: [Int: UInt64]) -> String {
-        entries.keys.sorted().map { "[\($0)]" }.joined(separator: " ")
-    }
-
     private func bootRoot(_ stage: String) -> AuditResult {
         AuditResult("stage \(stage), root", expected: "only PML4[0] and [256], which share one PDPT") {
-            let entries = try present(try guest.stage(stage))
-            guard entries.keys.sorted() == [0, 256] else { return .wrong("present: PML4\(list(entries))") }
+            let entries = try guest.stage(stage).presentRootEntries()
+            guard entries.keys.sorted() == [0, 256] else { return .wrong("present: PML4\(tablePlaces(entries.keys))") }
             let tables = Set(entries.values.map { $0 & X86Bit.address })
             guard tables.count == 1, let table = tables.first else { return .wrong("they have a PDPT each") }
             return .right("both refer to the PDPT at \(GPA(table).hex)")
@@ -62,9 +52,9 @@ struct ReseaTableRules<Guest: AuditGuest> {
     private var stageC: AuditResult {
         AuditResult("stage C, root", expected: "a new root with PML4[256] alone") {
             let (before, subject) = (try guest.stage("A"), try guest.stage("C"))
-            let entries = try present(subject)
+            let entries = try subject.presentRootEntries()
             guard subject.root != before.root else { return .wrong("still \(subject.root.hex)") }
-            guard entries.keys.sorted() == [256] else { return .wrong("present: PML4\(list(entries))") }
+            guard entries.keys.sorted() == [256] else { return .wrong("present: PML4\(tablePlaces(entries.keys))") }
             return .right("\(subject.root.hex), only PML4[256]")
         }
     }
@@ -92,8 +82,9 @@ struct ReseaTableRules<Guest: AuditGuest> {
 
     private func elsewhere(_ subject: Subject) -> AuditResult {
         AuditResult("now, elsewhere", expected: "in the kernel's root PML4[256] alone") {
-            let entries = try present(subject)
-            return entries.keys.sorted() == [256] ? .right("only PML4[256]") : .wrong("present: PML4\(list(entries))")
+            let entries = try subject.presentRootEntries()
+            return entries.keys.sorted() == [256]
+                ? .right("only PML4[256]") : .wrong("present: PML4\(tablePlaces(entries.keys))")
         }
     }
 
