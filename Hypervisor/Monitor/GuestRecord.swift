@@ -69,6 +69,7 @@ extension GuestMonitor {
         // What the guest printed before comes first.
         console.finish()
         complain(summary, details: lines)
+        writePanicCore()
         server.broadcast(
             "GUEST_PANICKED",
             ["action": .string(options.keepsCrashed ? "pause" : "shutdown"), "info": ["reason": .string(summary)]])

@@ -11,7 +11,7 @@ struct QMPCommand {
     let run: (GuestMonitor, inout QMPArguments, QMPConnection) throws(QMPError) -> QMPResult
 
     /// Every command.
-    static var all: [QMPCommand] { common + vitrine }
+    static var all: [QMPCommand] { common + migration + dumping + vitrine }
 
     private static var common: [QMPCommand] {
         [
@@ -45,6 +45,11 @@ struct QMPCommand {
                 switch monitor.machine.state {
                 case .running: break
                 case .paused, .prelaunch:
+                    try monitor.refuseDuringTransfer()
+                    guard !monitor.isAwaitingGuest else {
+                        throw .generic("the guest is not there yet (migrate-incoming)")
+                    }
+                    monitor.transfer.isSaved = false
                     monitor.record.heldAt = nil
                     monitor.machine.resume()
                     monitor.server.broadcast("RESUME")
@@ -55,6 +60,11 @@ struct QMPCommand {
             },
             QMPCommand(name: "system_reset") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
+                try monitor.refuseDuringTransfer()
+                guard !monitor.isAwaitingGuest else {
+                    throw .generic("the guest is not there yet (migrate-incoming)")
+                }
+                monitor.transfer.isSaved = false
                 monitor.reset(guest: false)
                 return .done
             },
@@ -80,9 +90,9 @@ extension GuestMonitor {
     /// The state in QEMU's words (its type RunState).
     var runState: String {
         switch machine.state {
-        case .prelaunch: return "prelaunch"
+        case .prelaunch: return isAwaitingGuest ? "inmigrate" : "prelaunch"
         case .running: return "running"
-        case .paused: return "paused"
+        case .paused: return transfer.isSaved ? "postmigrate" : "paused"
         case .shutdown: return "shutdown"
         case .panicked: return "guest-panicked"
         case .crashed: return "internal-error"

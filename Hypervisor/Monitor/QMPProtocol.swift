@@ -115,6 +115,19 @@ public struct QMPArguments {
         try optionalInt(name, in: range) ?? fallback
     }
 
+    /// true or false, or nil if it is not given.
+    mutating func optionalFlag(_ name: String) throws(QMPError) -> Bool? {
+        guard let value = take(name) else { return nil }
+        guard let flag = value.boolean else { throw .generic("'\(name)' must be true or false") }
+        return flag
+    }
+
+    /// A text, or nil if it is not given.
+    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
+        guard members.contains(where: { $0.name == name }) else { return nil }
+        return try text(name)
+    }
+
     /// A number from 0 to a million; `fallback` if it is not given.
     mutating func seconds(_ name: String, default fallback: Double) throws(QMPError) -> Double {
         guard let value = take(name) else { return fallback }

@@ -7,6 +7,7 @@ import GuestImages
 import Layouts
 import Machine
 import Options
+import SavedGuests
 import SystemCalls
 
 /// Where the guest's console goes.
@@ -39,6 +40,14 @@ public struct RunOptions: Sendable {
     public var waitText: String
     /// Whether a guest that panicked or crashed stays for inspection.
     public var keepsCrashed: Bool
+    /// A saved guest to restore; what the machine is made of was read from it.
+    public var restoredFile: String?
+    /// Whether the machine is to wait for a guest that `migrate-incoming` brings.
+    public var isIncoming = false
+    /// Whether a restored guest is not to run, even if it ran when it was saved.
+    public var staysPaused = false
+    /// Where a core goes when the guest's kernel panics.
+    public var panicCore: String?
     /// A descriptor that gets the result of the start: `ok`, or the exit status, a blank and a message.
     public var readyDescriptor: Int32?
 
@@ -67,8 +76,10 @@ public struct RunOptions: Sendable {
         OptionDescription("stop-at", "STAGE", "pause at a boot stage: entry, A, B, C or ready"),
         OptionDescription("keep", nil, "in the foreground: keep a guest that crashed, for inspection"),
         OptionDescription("gdb", "ADDRESS", "not available in this version", hidden: true),
-        OptionDescription("core-on-panic", "FILE", "not available in this version", hidden: true),
+        OptionDescription("core-on-panic", "FILE", "write an ELF core when the guest panics or crashes"),
         OptionDescription("seed", "N", "not available in this version", hidden: true),
+        OptionDescription("restore", "FILE", "internal: the saved guest to restore (vitrine restore)", hidden: true),
+        OptionDescription("paused", nil, "internal: what is restored does not run (vitrine restore)", hidden: true),
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
     ]
 
@@ -93,11 +104,14 @@ public struct RunOptions: Sendable {
     public init(_ arguments: inout Arguments) throws(MonitorError) {
         do throws(UsageError) {
             try arguments.end()
-            for name in ["gdb", "core-on-panic", "seed"] where arguments.flag(name) {
+            for name in ["gdb", "seed"] where arguments.flag(name) {
                 throw UsageError("--\(name) is not available in this version")
             }
             wasNamed = arguments.flag("name")
             name = arguments.value("name") ?? "guest-\(getpid())"
+            restoredFile = arguments.value("restore")
+            staysPaused = arguments.flag("paused")
+            panicCore = arguments.value("core-on-panic")
             let layout = arguments.value("layout") ?? RunOptions.layouts[0]
             guard RunOptions.layouts.contains(layout) else {
                 let message = unknownName(layout, among: RunOptions.layouts, what: "layout")
@@ -126,7 +140,9 @@ public struct RunOptions: Sendable {
         } catch {
             throw .usage(error.description)
         }
+        if let path = restoredFile { try takeMachine(of: path) }
         do throws(GuestFolderError) { try RuntimeFolder.checkName(name) } catch { throw .folder(error) }
+        if restoredFile != nil { return }
         if let kernel = arguments.value("kernel") {
             machine.kernel = kernel
         } else {
@@ -137,6 +153,18 @@ public struct RunOptions: Sendable {
                         + "build it (swift build), or name its folder in VITRINE_IMAGES")
             }
             machine.kernel = path
+        }
+    }
+
+    /// Takes over what a saved guest says of its machine, and its name if none was given.
+    private mutating func takeMachine(of path: String) throws(MonitorError) {
+        do throws(SavedGuestError) {
+            let (_, description) = try openSavedGuest(path)
+            machine = try MachineConfiguration(description)
+            if !wasNamed { name = description.name }
+            wasNamed = true
+        } catch {
+            throw .saved(error)
         }
     }
 
