@@ -17,6 +17,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case json
     /// What QEMU's human monitor and its debugger stub say.
     case monitor
+    /// Saved guests: the file as it is, and as the contents of sections in a right frame.
+    case savedGuest = "saved-guest"
 
     /// Feeds the target an input.
     public func run(_ input: UnsafeRawBufferPointer) {
@@ -27,6 +29,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .changing: fuzzChangingMemory(input)
         case .json: fuzzJSON(input)
         case .monitor: fuzzMonitor(input)
+        case .savedGuest: fuzzSavedGuest(input)
         }
     }
 }
