@@ -23,6 +23,7 @@ public final class GuestMonitor {
     let console: ConsoleHub
     let exec: ExecChannel
     let tableWatch = TableWatch()
+    let debugger = Debugger()
     let face: QMPFace
     /// When the guest was started, seconds since 1970.
     let started: UInt64
@@ -144,6 +145,7 @@ public final class GuestMonitor {
         }
         for answer in exec.pump() { reply(answer) }
         tableWatch.tell(server)
+        debugger.check(server, machine)
         server.flush()
     }
 

@@ -11,7 +11,7 @@ struct QMPCommand {
     let run: (GuestMonitor, inout QMPArguments, QMPConnection) throws(QMPError) -> QMPResult
 
     /// Every command.
-    static var all: [QMPCommand] { common + vitrine }
+    static var all: [QMPCommand] { common + vitrine + debugging }
 
     private static var common: [QMPCommand] {
         [

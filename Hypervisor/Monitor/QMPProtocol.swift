@@ -131,6 +131,27 @@ public struct QMPArguments {
         return text
     }
 
+    /// A list of texts that must be given.
+    mutating func texts(_ name: String) throws(QMPError) -> [String] {
+        let elements = try list(name)
+        let texts = elements.compactMap(\.text)
+        guard texts.count == elements.count else { throw .generic("'\(name)' must be a list of texts") }
+        return texts
+    }
+
+    /// A list of objects that must be given.
+    mutating func objects(_ name: String) throws(QMPError) -> [JSON] {
+        let elements = try list(name)
+        guard elements.allSatisfy({ $0.members != nil }) else { throw .generic("'\(name)' must be a list of objects") }
+        return elements
+    }
+
+    private mutating func list(_ name: String) throws(QMPError) -> [JSON] {
+        guard let value = take(name) else { throw .generic("'\(name)' is missing") }
+        guard let elements = value.elements else { throw .generic("'\(name)' must be a list") }
+        return elements
+    }
+
     /// An address, `"0x..."`, that must be given.
     mutating func address(_ name: String) throws(QMPError) -> UInt64 {
         guard let value = take(name) else { throw .generic("'\(name)' is missing") }
