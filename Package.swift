@@ -54,6 +54,7 @@ let package = Package(
         .library(name: "Inspection", targets: ["Inspection"]),
         .executable(name: "vitrine", targets: ["vitrine"]),
         .executable(name: "vitrine-vmm", targets: ["vitrine-vmm"]),
+        .executable(name: "vitrine-qemu", targets: ["vitrine-qemu"]),
     ],
     targets: [
         // Ground: what the host offers, and the four kinds of address.
@@ -134,6 +135,7 @@ let package = Package(
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
+        tool("vitrine-qemu", ["Monitor"]),
 
         tool(
             "vitrine-bench",

@@ -86,6 +86,44 @@ public struct ChildProcess: Sendable {
     }
 }
 
+/// A process that goes on in the background (daemon(7)), while the one that was started waits for word from it.
+public struct Background: ~Copyable {
+    private let word: FileDescriptor
+
+    private init(_ word: consuming FileDescriptor) { self.word = word }
+
+    /// Goes on in a new process, in a session of its own. The process that was started does not come back from here: it ends
+    /// with status 0 once `begin()` was called, with 1 if the new one ends before. No other thread may run yet.
+    public static func enter() throws(Errno) -> Background {
+        var ends: [Int32] = [-1, -1]
+        try systemCall("pipe") { Files.checked(pipe(&ends)) }
+        for end in ends { _ = csystem_fcntl(end, F_SETFD, Int(FD_CLOEXEC)) }
+        let pid = try systemCall("fork") { csystem_fork() }
+        guard pid == 0 else {
+            close(ends[1])
+            var byte: UInt8 = 0
+            while true {
+                let count = read(ends[0], &byte, 1)
+                if count < 0 && errno == EINTR { continue }
+                _exit(count == 1 ? 0 : 1)
+            }
+        }
+        close(ends[0])
+        setsid()
+        return Background(FileDescriptor(owning: ends[1]))
+    }
+
+    /// Lets go of the terminal and the folder, and tells the process that was started.
+    public consuming func begin() throws(Errno) {
+        try systemCall("chdir /") { Files.checked(chdir("/")) }
+        let null = try FileDescriptor(open: "/dev/null", O_RDWR)
+        for descriptor in 0...2 as ClosedRange<Int32> {
+            try systemCall("dup2") { Files.checked(dup2(null.rawValue, descriptor)) }
+        }
+        try word.writeAll([0])
+    }
+}
+
 /// Two ends of a pipe (pipe2(2)), both close-on-exec.
 @frozen public struct Pipe: ~Copyable {
     /// What was written comes out here.
