@@ -93,7 +93,7 @@ let package = Package(
             "Monitor",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "Machine", "Options",
-                "GuestFolders", "GuestImages",
+                "PageTables", "GuestFolders", "GuestImages",
             ]),
 
         // The inspector's side: where tables are read from, and what is said of them.

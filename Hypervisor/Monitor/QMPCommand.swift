@@ -102,7 +102,7 @@ extension GuestMonitor {
     }
 
     /// Checks the number of a vCPU.
-    func vcpuArgument(_ arguments: inout QMPArguments) throws(QMPError) -> Int {
-        try arguments.int("vcpu", in: 0..<options.machine.vcpus, default: 0)
+    func vcpuArgument(_ arguments: inout QMPArguments, _ name: String = "vcpu") throws(QMPError) -> Int {
+        try arguments.int(name, in: 0..<options.machine.vcpus, default: 0)
     }
 }

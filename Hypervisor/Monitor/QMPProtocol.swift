@@ -127,6 +127,12 @@ public struct QMPArguments {
         return number
     }
 
+    /// A whole number from 0 on that must be given.
+    mutating func uint64(_ name: String) throws(QMPError) -> UInt64 {
+        guard let number = take(name)?.uint64 else { throw .generic("'\(name)' must be a whole number from 0 on") }
+        return number
+    }
+
     /// A whole number within a range; `fallback` if it is not given.
     mutating func int(_ name: String, in range: Range<Int>, default fallback: Int) throws(QMPError) -> Int {
         try optionalInt(name, in: range) ?? fallback

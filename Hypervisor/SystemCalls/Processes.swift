@@ -8,19 +8,25 @@ public struct ChildProcess: Sendable {
     /// Its process id.
     public let pid: Int32
 
-    /// Starts a program (posix_spawn(3)) with standard input, output and error at /dev/null, and `kept` under its own number.
+    /// Starts a program (posix_spawn(3)) with standard input at /dev/null, output and error as well or shared with this process,
+    /// and `kept` under its own number.
     ///
     /// - Parameters:
     ///   - path: the program's file.
     ///   - arguments: its arguments, the name it is called by first.
     ///   - kept: a descriptor the program inherits besides.
-    public init(path: String, arguments: [String], keeping kept: borrowing FileDescriptor) throws(Errno) {
+    ///   - sharesOutput: whether it writes where this process writes.
+    public init(
+        path: String, arguments: [String], keeping kept: borrowing FileDescriptor, sharesOutput: Bool = false
+    ) throws(Errno) {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        if !sharesOutput {
+            posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+            posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        }
         // What this process inherited is not for the program: whoever waits for the end of such a pipe or socket would wait
         // for the program as well. A kernel before 5.11 cannot do it; then it inherits as always.
         _ = csystem_close_on_exec_from(3)

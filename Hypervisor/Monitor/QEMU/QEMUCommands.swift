@@ -10,7 +10,7 @@ extension QMPCommand {
             QMPCommand(name: answer.name) { (_, arguments, _) throws(QMPError) in
                 .value(try answer.answer(&arguments))
             }
-        } + [
+        } + memoryFiles + [
             QMPCommand(name: "query-name") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
                 return .value(monitor.emulator?.guestName.map { ["name": .string($0)] } ?? [:])
@@ -26,6 +26,12 @@ extension QMPCommand {
             // There are no disks, and no jobs on them.
             nothing("query-block"), nothing("query-blockstats", also: "query-nodes"),
             nothing("query-named-block-nodes", also: "flat"), nothing("query-jobs"),
+            QMPCommand(name: "human-monitor-command") { (monitor, arguments, connection) throws(QMPError) in
+                let line = try arguments.text("command-line")
+                let vcpu = try monitor.vcpuArgument(&arguments, "cpu-index")
+                try arguments.end()
+                return .value(.string(HumanCommand.run(line, monitor, vcpu: vcpu, connection)))
+            },
             QMPCommand(name: "qom-list") { (monitor, arguments, _) throws(QMPError) in
                 let path = try arguments.text("path")
                 try arguments.end()
