@@ -203,6 +203,8 @@ let package = Package(
                 "Inspection", "GuestImages",
             ],
             exclude: ["Fixtures"]),
+        // A real libvirtd of their own; `Tests/LibvirtTests/PrivateLibvirt.swift`.
+        tests("Libvirt", []),
     ]
 )
 
