@@ -54,6 +54,7 @@ let package = Package(
         .library(name: "Inspection", targets: ["Inspection"]),
         .executable(name: "vitrine", targets: ["vitrine"]),
         .executable(name: "vitrine-vmm", targets: ["vitrine-vmm"]),
+        .executable(name: "vitrine-qemu", targets: ["vitrine-qemu"]),
     ],
     targets: [
         // Ground: what the host offers, and the four kinds of address.
@@ -92,7 +93,7 @@ let package = Package(
             "Monitor",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "Machine", "Options",
-                "GuestFolders", "GuestImages",
+                "PageTables", "GuestFolders", "GuestImages",
             ]),
 
         // The inspector's side: where tables are read from, and what is said of them.
@@ -137,6 +138,7 @@ let package = Package(
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
+        tool("vitrine-qemu", ["Monitor"]),
 
         tool(
             "vitrine-bench",
@@ -205,6 +207,8 @@ let package = Package(
                 "Inspection", "GuestImages",
             ],
             exclude: ["Fixtures"]),
+        // A real libvirtd of their own; `Tests/LibvirtTests/PrivateLibvirt.swift`.
+        tests("Libvirt", []),
     ]
 )
 

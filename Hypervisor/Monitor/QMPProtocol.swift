@@ -41,15 +41,26 @@ public struct QMPFace: Sendable {
     public var version: (Int, Int, Int)
     /// The package's name.
     public var package: String
+    /// Whether it is to be taken for QEMU, by libvirt for instance.
+    public var isQEMU: Bool
 
     /// As vitrine-vmm is seen.
-    public static let vitrine = QMPFace(version: (0, 1, 0), package: "vitrine")
+    public static let vitrine = QMPFace(version: (0, 1, 0), package: "vitrine", isQEMU: false)
+    /// As vitrine-qemu is seen: the version is that of the QEMU whose answers it gives.
+    public static let qemu = QMPFace(version: (7, 2, 0), package: "vitrine-qemu 0.1.0", isQEMU: true)
 
     /// A face.
-    public init(version: (Int, Int, Int), package: String) {
+    public init(version: (Int, Int, Int), package: String, isQEMU: Bool) {
         self.version = version
         self.package = package
+        self.isQEMU = isQEMU
     }
+
+    /// What ends a line. libvirt waits for QEMU's.
+    var lineEnd: [UInt8] { isQEMU ? [13, 10] : [10] }
+
+    /// The commands that it has.
+    var commands: [QMPCommand] { QMPCommand.common + QMPCommand.vitrine + QMPCommand.debugging + (isQEMU ? QMPCommand.qemu : []) }
 
     /// The answer to `query-version`.
     var versionReply: JSON {
@@ -57,6 +68,12 @@ public struct QMPFace: Sendable {
             "qemu": ["major": JSON(version.0), "minor": JSON(version.1), "micro": JSON(version.2)],
             "package": .string(package),
         ]
+    }
+
+    /// The answer to `query-commands`.
+    var commandsReply: JSON {
+        let names = (commands.map(\.name) + ["qmp_capabilities"]).sorted()
+        return .array(names.map { ["name": .string($0)] })
     }
 
     /// The first line that a client gets.
@@ -110,6 +127,12 @@ public struct QMPArguments {
         return number
     }
 
+    /// A whole number from 0 on that must be given.
+    mutating func uint64(_ name: String) throws(QMPError) -> UInt64 {
+        guard let number = take(name)?.uint64 else { throw .generic("'\(name)' must be a whole number from 0 on") }
+        return number
+    }
+
     /// A whole number within a range; `fallback` if it is not given.
     mutating func int(_ name: String, in range: Range<Int>, default fallback: Int) throws(QMPError) -> Int {
         try optionalInt(name, in: range) ?? fallback
@@ -146,10 +169,24 @@ public struct QMPArguments {
         return elements
     }
 
-    private mutating func list(_ name: String) throws(QMPError) -> [JSON] {
-        guard let value = take(name) else { throw .generic("'\(name)' is missing") }
-        guard let elements = value.elements else { throw .generic("'\(name)' must be a list") }
-        return elements
+    /// A text, or nil if it is not given.
+    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
+        guard let value = take(name) else { return nil }
+        guard let text = value.text else { throw .generic("'\(name)' must be a text") }
+        return text
+    }
+
+    /// A list that must be given.
+    mutating func list(_ name: String) throws(QMPError) -> [JSON] {
+        guard let list = take(name)?.elements else { throw .generic("'\(name)' must be a list") }
+        return list
+    }
+
+    /// True or false, or nil if it is not given.
+    mutating func optionalBool(_ name: String) throws(QMPError) -> Bool? {
+        guard let value = take(name) else { return nil }
+        guard let flag = value.boolean else { throw .generic("'\(name)' must be true or false") }
+        return flag
     }
 
     /// An address, `"0x..."`, that must be given.

@@ -17,6 +17,16 @@ public enum ConsoleChoice: Equatable, Sendable {
     case pty
     /// Output into a file, no input.
     case file(String)
+    /// Output behind what a file holds, no input.
+    case append(String)
+    /// Output to a descriptor that is open, no input.
+    case descriptor(Int32)
+    /// To who connects to a UNIX socket at a path, which is made.
+    case listen(String)
+    /// To who connects to a UNIX socket that listens already.
+    case listening(Int32)
+    /// To who listens at a UNIX socket.
+    case connect(String)
     /// Nowhere; the last 64 KiB are kept for `vitrine console`.
     case none
 }
@@ -44,6 +54,10 @@ public struct RunOptions: Sendable {
 
     /// Where GDB is served; by a process of its own (`vitrine gdb --listen`).
     public var gdb: ListenAddress?
+    /// Whether a guest that powered off stays as it is, to be reset or ended from outside (QEMU's `-no-shutdown`).
+    public var staysAfterPowerOff = false
+    /// Whether a guest that asks for a reset is at its end (QEMU's `-no-reboot`).
+    public var endsAtReset = false
 
     /// The name of the boot stage at which the guest is to be held, if any.
     public var stopStage: String? { machine.stopAt?.rawValue }
@@ -75,6 +89,17 @@ public struct RunOptions: Sendable {
         OptionDescription("seed", "N", "not available in this version", hidden: true),
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
     ]
+
+    /// Options for a machine that someone else has described.
+    init(name: String, machine: MachineConfiguration, console: ConsoleChoice) {
+        self.name = name
+        self.machine = machine
+        self.console = console
+        wasNamed = true
+        isDetached = false
+        waitText = ""
+        keepsCrashed = false
+    }
 
     /// Parses the words of a command line.
     public init(words: [String]) throws(MonitorError) {
@@ -141,18 +166,23 @@ public struct RunOptions: Sendable {
         if let kernel = arguments.value("kernel") {
             machine.kernel = kernel
         } else {
-            let image = "vitrine-\(machine.layout).elf"
-            guard let path = GuestImages.path(of: image) else {
-                throw .unable(
-                    "the guest image \(image) is in none of \(GuestImages.folders().joined(separator: ", ")); "
-                        + "build it (swift build), or name its folder in VITRINE_IMAGES")
-            }
-            machine.kernel = path
+            machine.kernel = try RunOptions.image(of: machine.layout)
         }
     }
 
+    /// The path of a layout's kernel.
+    static func image(of layout: String) throws(MonitorError) -> String {
+        let image = "vitrine-\(layout).elf"
+        guard let path = GuestImages.path(of: image) else {
+            throw .unable(
+                "the guest image \(image) is in none of \(GuestImages.folders().joined(separator: ", ")); "
+                    + "build it (swift build), or name its folder in VITRINE_IMAGES")
+        }
+        return path
+    }
+
     /// The file of a program: the path as it is, or one of the programs built with Vitrine if no such file is there.
-    private static func program(_ text: String) -> String {
+    static func program(_ text: String) -> String {
         guard !text.contains("/"), (try? Files.status(of: text)) == nil else { return text }
         return GuestImages.path(of: "programs/\(text).elf") ?? text
     }
