@@ -12,11 +12,12 @@ DESTDIR ?=
 SWIFT ?= swift
 SWIFTFLAGS ?=
 
-# Needed to build: the JSON parser, what loads BPF programs. Needed to test: QEMU and a stock kernel as oracles, gcc for a guest program.
+# Needed to build: the JSON parser, what loads BPF programs. Needed to test: QEMU and a stock kernel as oracles, gcc for a guest program,
+# libvirt to manage vitrine-qemu.
 # chromium is not among them (it is 300 MB): where it is installed, the page of --format html is tried in it, else that is skipped.
 BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 qemu-system-arm linux-image-amd64 busybox-static cpio gcc libc6-dev python3 \
-	util-linux
+	util-linux libvirt-daemon-system libvirt-clients
 
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
 HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
@@ -65,12 +66,12 @@ bench: test-packages build
 
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/vitrine
-	install -m 755 .build/release/vitrine .build/release/vitrine-vmm $(DESTDIR)$(PREFIX)/bin
+	install -m 755 .build/release/vitrine .build/release/vitrine-vmm .build/release/vitrine-qemu $(DESTDIR)$(PREFIX)/bin
 	cd .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages && \
 	  find . -name '*.elf' -not -path './objects/*' -exec cp --parents -t $(abspath $(DESTDIR)$(PREFIX)/share/vitrine) {} +
 
 uninstall:
-	rm -f $(PREFIX)/bin/vitrine $(PREFIX)/bin/vitrine-vmm
+	rm -f $(PREFIX)/bin/vitrine $(PREFIX)/bin/vitrine-vmm $(PREFIX)/bin/vitrine-qemu
 	rm -rf $(PREFIX)/share/vitrine
 
 clean:

@@ -54,6 +54,7 @@ let package = Package(
         .library(name: "Inspection", targets: ["Inspection"]),
         .executable(name: "vitrine", targets: ["vitrine"]),
         .executable(name: "vitrine-vmm", targets: ["vitrine-vmm"]),
+        .executable(name: "vitrine-qemu", targets: ["vitrine-qemu"]),
     ],
     targets: [
         // Ground: what the host offers, and the four kinds of address.
@@ -98,7 +99,7 @@ let package = Package(
             "Monitor",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "Cores", "SavedGuests", "JSON", "KVM", "Layouts",
-                "Machine", "Options", "GuestFolders", "GuestImages",
+                "Machine", "Options", "PageTables", "GuestFolders", "GuestImages",
             ]),
 
         // The inspector's side: where tables are read from, and what is said of them.
@@ -132,14 +133,18 @@ let package = Package(
             name: "Processes", dependencies: ["Layouts"], path: "GuestKernel/Processes",
             sources: ["ProgramError.swift", "ProgramImage.swift"], swiftSettings: strict),
 
+        module("GDBStub", ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets"]),
+
         tool(
             "vitrine",
             [
-                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
+                "Addresses", "GDBStub", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables",
+                "Targets",
                 "SecondStage", "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages",
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
+        tool("vitrine-qemu", ["Monitor"]),
 
         tool(
             "vitrine-bench",
@@ -180,6 +185,7 @@ let package = Package(
         tests("SavedGuests", ["SavedGuests"]),
         tests("PageTables", ["Addresses", "GuestMemory", "PageTables"]),
         tests("SecondStage", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "SecondStage"]),
+        tests("GDBStub", ["GDBStub"]),
         tests("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "PageTables"]),
         tests(
             "Machine",
@@ -212,6 +218,8 @@ let package = Package(
                 "Inspection", "GuestImages",
             ],
             exclude: ["Fixtures"]),
+        // A real libvirtd of their own; `Tests/LibvirtTests/PrivateLibvirt.swift`.
+        tests("Libvirt", []),
     ]
 )
 

@@ -13,3 +13,8 @@ long csystem_close_on_exec_from(unsigned first) {
 long csystem_drop_capability(unsigned capability) {
     return prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0, 0, 0) < 0 ? -errno : 0;
 }
+
+long csystem_fork(void) {
+    long pid = fork();
+    return pid < 0 ? -(long)errno : pid;
+}

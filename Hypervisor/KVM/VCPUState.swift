@@ -114,6 +114,25 @@ extension VCPU {
         return state
     }
 
+    /// The debug registers (KVM_GET_DEBUGREGS): DR0 to DR3, DR6, DR7.
+    public func debugRegisters() throws(KVMError) -> (breakpoints: [UInt64], dr6: UInt64, dr7: UInt64) {
+        var state = kvm_debugregs()
+        do { try descriptor.control(csystem_KVM_GET_DEBUGREGS, &state, name: "KVM_GET_DEBUGREGS") } catch {
+            throw .call(error)
+        }
+        return ([state.db.0, state.db.1, state.db.2, state.db.3], state.dr6, state.dr7)
+    }
+
+    /// MXCSR, which KVM_GET_FPU leaves out: bytes 24 to 27 of the area of XSAVE (Intel SDM volume 1, 13.4.1).
+    public func mxcsr() throws(KVMError) -> UInt32 {
+        let area = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 64)
+        defer { area.deallocate() }
+        do { try descriptor.controlPointer(csystem_KVM_GET_XSAVE, area, name: "KVM_GET_XSAVE") } catch {
+            throw .call(error)
+        }
+        return area.load(fromByteOffset: 24, as: UInt32.self)
+    }
+
     /// Sets the x87 and SSE state.
     public func setFPU(_ state: kvm_fpu) throws(KVMError) {
         var copy = state

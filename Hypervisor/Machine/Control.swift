@@ -63,7 +63,9 @@ extension Machine {
 
     /// Starts again from the first instruction: RAM zeroed, images loaded, devices as at first. Runs on unless it was
     /// paused by `pause()` or held.
-    public func reset() throws(MachineError) {
+    ///
+    /// - Parameter parked: leave it paused in any case.
+    public func reset(parked: Bool = false) throws(MachineError) {
         let failure: MachineError? = control.withLock { _ in
             let before = core.update { core in
                 let before = (state: core.state, awaiting: core.awaitingReset, started: core.started)
@@ -77,7 +79,7 @@ extension Machine {
                 return error
             }
             let instructions = instructionCount() ?? 0
-            let runs = before.awaiting || (before.state != .paused && before.state != .prelaunch)
+            let runs = !parked && (before.awaiting || (before.state != .paused && before.state != .prelaunch))
             let held = configuration.stopAt == .entry
             core.update { core in
                 core.stages = []
@@ -108,6 +110,7 @@ extension Machine {
             }
         } catch { throw .kvm(error) }
         try loader.load(into: ram)
+        try restoreBreakpoints()
     }
 
     /// Asks the guest to power off (request port, IRQ 9). The guest may not listen.

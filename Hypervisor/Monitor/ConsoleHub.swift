@@ -22,8 +22,13 @@ final class ConsoleHub {
     private var standardInput: Int32?
     private var file: FileDescriptor?
     private var terminal: PseudoTerminal?
+    /// Where clients connect; nil: nowhere.
+    private var acceptor: SharedDescriptor?
+    /// The path of `acceptor`, if it was made here.
+    private var acceptorPath: String?
 
     static let historyLimit = 64 << 10
+    private static let clientLimit = 64
     private static let listenerLimit = 256 << 10
     private static let typedLimit = 64 << 10
 
@@ -58,6 +63,17 @@ final class ConsoleHub {
             let pty = try PseudoTerminal()
             terminal = pty
             listeners.append(Listener(try pty.master.duplicate(), pending: []))
+        case .append(let path):
+            file = try FileDescriptor(open: path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, mode: 0o644)
+        case .descriptor(let number): file = FileDescriptor(owning: number)
+        case .listen(let path):
+            acceptor = SharedDescriptor(try UnixSocket.listen(at: path, replacing: true))
+            acceptorPath = path
+        case .listening(let number):
+            let socket = FileDescriptor(owning: number)
+            try socket.setCloseOnExecAndNonblocking()
+            acceptor = SharedDescriptor(socket)
+        case .connect(let path): listeners.append(Listener(try UnixSocket.connect(to: path), pending: []))
         }
     }
 
@@ -66,13 +82,23 @@ final class ConsoleHub {
     /// - Returns: the end of the socket that the client gets.
     func attach() throws(Errno) -> SharedDescriptor {
         listeners.removeAll { $0.isClosed }
-        guard listeners.count < 64 else { throw Errno(EMFILE, "64 clients read this console already") }
+        guard listeners.count < ConsoleHub.clientLimit else {
+            throw Errno(EMFILE, "\(ConsoleHub.clientLimit) clients read this console already")
+        }
         let pair = try UnixSocket.pair()
         listeners.append(Listener(pair.first, pending: history))
         return SharedDescriptor(pair.second)
     }
 
-    /// Adds what to wait for: first standard input and output, then the listeners.
+    /// Takes a client that connects to the console's socket; it first gets what was printed last.
+    private func accept(_ acceptor: SharedDescriptor) {
+        while let socket = try? UnixSocket.accept(acceptor.descriptor) {
+            guard listeners.count < ConsoleHub.clientLimit else { continue }
+            listeners.append(Listener(socket, pending: history))
+        }
+    }
+
+    /// Adds what to wait for: first standard input and output and the console's socket, then the listeners.
     func addDescriptors(to list: inout [pollfd]) {
         let mayType = typed.count < ConsoleHub.typedLimit
         if let standardInput, mayType {
@@ -86,6 +112,7 @@ final class ConsoleHub {
         } else {
             list.append(pollfd(fd: -1, events: 0, revents: 0))
         }
+        list.append(pollfd(fd: acceptor?.rawValue ?? -1, events: Int16(POLLIN), revents: 0))
         for listener in listeners {
             var events: Int16 = mayType ? Int16(POLLIN) : 0
             if !listener.pending.isEmpty { events |= Int16(POLLOUT) }
@@ -96,13 +123,14 @@ final class ConsoleHub {
     /// Handles what became ready, and what the guest has printed since.
     func handle(_ ready: ArraySlice<pollfd>) {
         let entries = Array(ready)
-        if entries.count >= 2 {
+        if entries.count >= 3 {
             if entries[0].revents != 0, let descriptor = standardInput { readStandardInput(descriptor) }
             if entries[1].revents & Int16(POLLERR | POLLNVAL) != 0 { closeStandardOutput() }
             if entries[1].revents & Int16(POLLOUT) != 0 { writeStandardOutput() }
-            for (listener, entry) in zip(listeners, entries.dropFirst(2)) where entry.revents != 0 {
+            for (listener, entry) in zip(listeners, entries.dropFirst(3)) where entry.revents != 0 {
                 read(from: listener, entry.revents)
             }
+            if entries[2].revents & Int16(POLLIN) != 0, let acceptor { accept(acceptor) }
         }
         pump()
     }
@@ -132,6 +160,11 @@ final class ConsoleHub {
             _ = try? waitForEvents(&list, milliseconds: 100)
             if list[0].revents != 0 { writeStandardOutput() }
         }
+    }
+
+    /// Removes the socket that was made for the console.
+    func removeSocket() {
+        if let acceptorPath { try? Files.remove(acceptorPath) }
     }
 
     private func deliver(_ output: [UInt8]) {

@@ -19,7 +19,8 @@ public final class GuestMonitor {
     /// What was asked for.
     public let options: RunOptions
     let machine: Machine
-    let folder: ClaimedFolder
+    /// The guest's folder; nil for one that a manager started, which finds it by the sockets it gave.
+    let folder: ClaimedFolder?
     let queue: EventQueue
     let server: QMPServer
     let console: ConsoleHub
@@ -33,7 +34,10 @@ public final class GuestMonitor {
     var isAwaitingGuest = false
     /// Whether a guest that cannot be saved or dumped is to go on.
     var wasRunningBeforeTransfer = false
+    let debugger = Debugger()
     let face: QMPFace
+    /// The command line in QEMU's words, if that is where the options come from.
+    var emulator: QEMUOptions?
     /// When the guest was started, seconds since 1970.
     let started: UInt64
     var record = GuestRecord()
@@ -45,15 +49,15 @@ public final class GuestMonitor {
     private var terminal: RawTerminal?
     private var commands: [String: QMPCommand] = [:]
 
-    /// The names of the commands, in order.
-    var commandNames: [String] { commands.keys.sorted() }
-
     /// Makes the guest's folder, its machine and its control socket, and starts the vCPUs.
     ///
     /// - Parameters:
     ///   - face: how the control socket presents itself.
+    ///   - sockets: where the control socket listens; nil: in the guest's folder, which only then is made.
     ///   - handlesSignals: whether SIGINT, SIGTERM and SIGHUP end the guest; false where the process is not the guest's own.
-    public init(_ options: RunOptions, face: QMPFace = .vitrine, handlesSignals: Bool = true) throws(MonitorError) {
+    public init(
+        _ options: RunOptions, face: QMPFace = .vitrine, sockets: [SharedDescriptor]? = nil, handlesSignals: Bool = true
+    ) throws(MonitorError) {
         self.options = options
         self.face = face
         // Before any thread is started: each inherits the blocked signals.
@@ -64,16 +68,20 @@ public final class GuestMonitor {
             throw .call(error)
         }
         do throws(GuestFolderError) {
-            folder = try RuntimeFolder.ofThisUser().guest(options.name).claim()
+            folder = sockets == nil ? try RuntimeFolder.ofThisUser().guest(options.name).claim() : nil
         } catch {
             throw .folder(error)
         }
         do throws(MonitorError) {
-            if options.isDetached { GuestMonitor.logErrors(to: folder.paths.log) }
+            if options.isDetached, let folder { GuestMonitor.logErrors(to: folder.paths.log) }
             machine = try GuestMonitor.makeMachine(options, queue)
             do throws(Errno) {
                 console = try ConsoleHub(port: machine.console, choice: options.console)
-                server = try QMPServer(path: folder.paths.socket, face: face)
+                if let sockets {
+                    server = QMPServer(listeners: sockets, face: face)
+                } else {
+                    server = try QMPServer(path: folder?.paths.socket ?? "", face: face)
+                }
             } catch {
                 throw MonitorError.call(error)
             }
@@ -93,10 +101,10 @@ public final class GuestMonitor {
                 }
             }
         } catch {
-            folder.release()
+            folder?.release()
             throw error
         }
-        for command in QMPCommand.all { commands[command.name] = command }
+        for command in face.commands { commands[command.name] = command }
         if let path = console.terminalPath { complain("the console is at \(path)") }
         if options.console == .stdio, let raw = RawTerminal(STDIN_FILENO) {
             terminal = raw
@@ -118,7 +126,8 @@ public final class GuestMonitor {
         server.drain(milliseconds: 100)
         machine.terminate()
         console.finish()
-        folder.release()
+        console.removeSocket()
+        folder?.release()
         return exitStatus ?? 0
     }
 
@@ -165,6 +174,7 @@ public final class GuestMonitor {
         handleDump()
         for answer in exec.pump() { reply(answer) }
         tableWatch.tell(server)
+        debugger.check(server, machine)
         server.flush()
     }
 
@@ -213,12 +223,4 @@ public final class GuestMonitor {
         }
         dup2(log.rawValue, STDERR_FILENO)
     }
-}
-
-/// Writes a line on standard error.
-///
-/// - Parameter details: lines below it, indented.
-func complain(_ message: String, details: [String] = []) {
-    let text = Array((["vitrine: \(message)"] + details.map { "  \($0)" }).joined(separator: "\n").utf8) + [10]
-    _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

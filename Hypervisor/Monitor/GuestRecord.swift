@@ -37,6 +37,7 @@ extension GuestMonitor {
         case .stopped(let stage):
             record.heldAt = stage
             server.broadcast("STOP")
+        case .debugStop(let vcpu, let reason): tellDebugStop(vcpu, reason)
         case .programEnded(let number, let status):
             guard record.programs[number] == nil else {
                 record.surplusProgramEnds &+= 1
@@ -57,9 +58,9 @@ extension GuestMonitor {
         case .failure(let text):
             crashed(text, lines: [])
         case .shutdown:
-            end(status: 0, reason: "guest-shutdown", guest: true)
+            poweredOff("guest-shutdown")
         case .resetRequested:
-            reset(guest: true)
+            if options.endsAtReset { poweredOff("guest-reset") } else { reset(guest: true) }
         }
     }
 
@@ -70,26 +71,49 @@ extension GuestMonitor {
         console.finish()
         complain(summary, details: lines)
         writePanicCore()
-        server.broadcast(
-            "GUEST_PANICKED",
-            ["action": .string(options.keepsCrashed ? "pause" : "shutdown"), "info": ["reason": .string(summary)]])
+        server.broadcast("GUEST_PANICKED", panicJSON(summary))
+        if face.isQEMU { server.broadcast("STOP") }
         if !options.keepsCrashed { end(status: 5, reason: "guest-panic", guest: true) }
+    }
+
+    /// The guest's own end.
+    private func poweredOff(_ reason: String) {
+        guard options.staysAfterPowerOff else {
+            end(status: 0, reason: reason, guest: true)
+            return
+        }
+        for answer in exec.reset("the guest powered off") { reply(answer) }
+        server.broadcast("SHUTDOWN", ["guest": true, "reason": .string(reason)])
+        server.broadcast("STOP")
+    }
+
+    /// The data of GUEST_PANICKED. What QEMU's own has under `info` is of two kinds only, neither of them ours.
+    private func panicJSON(_ summary: String) -> JSON {
+        let action = options.keepsCrashed ? "pause" : face.isQEMU ? "poweroff" : "shutdown"
+        return face.isQEMU
+            ? ["action": .string(action)] : ["action": .string(action), "info": ["reason": .string(summary)]]
     }
 
     /// Starts the guest again from its first instruction.
     func reset(guest: Bool) {
         for answer in exec.reset("the guest was reset") { reply(answer) }
         let wasHeld = !guest && machine.state == .paused
+        // QEMU lets a machine that was at its end wait for `cont`; managers send one.
+        let waits: Bool
+        switch machine.state {
+        case .shutdown, .panicked, .crashed: waits = face.isQEMU
+        case .prelaunch, .running, .paused: waits = false
+        }
         record = GuestRecord()
         do throws(MachineError) {
-            try machine.reset()
+            try machine.reset(parked: waits)
         } catch {
             crashed("the guest cannot be reset: \(error)", lines: [])
             return
         }
         server.broadcast(
             "RESET", ["guest": .bool(guest), "reason": .string(guest ? "guest-reset" : "host-qmp-system-reset")])
-        if !wasHeld, machine.state != .running { machine.resume() }
+        if !wasHeld, !waits, machine.state != .running { machine.resume() }
     }
 
     /// A boot stage as events and `x-vitrine-info` show it.

@@ -10,10 +10,8 @@ struct QMPCommand {
     /// Does it. The arguments that it does not take are refused by `arguments.end()`.
     let run: (GuestMonitor, inout QMPArguments, QMPConnection) throws(QMPError) -> QMPResult
 
-    /// Every command.
-    static var all: [QMPCommand] { common + migration + dumping + vitrine }
-
-    private static var common: [QMPCommand] {
+    /// What every face has.
+    static var common: [QMPCommand] {
         [
             QMPCommand(name: "query-version") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
@@ -25,8 +23,7 @@ struct QMPCommand {
             },
             QMPCommand(name: "query-commands") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
-                let names = (monitor.commandNames + ["qmp_capabilities"]).sorted()
-                return .value(.array(names.map { ["name": .string($0)] }))
+                return .value(monitor.face.commandsReply)
             },
             QMPCommand(name: "query-cpus-fast") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
@@ -115,7 +112,7 @@ extension GuestMonitor {
     }
 
     /// Checks the number of a vCPU.
-    func vcpuArgument(_ arguments: inout QMPArguments) throws(QMPError) -> Int {
-        try arguments.int("vcpu", in: 0..<options.machine.vcpus, default: 0)
+    func vcpuArgument(_ arguments: inout QMPArguments, _ name: String = "vcpu") throws(QMPError) -> Int {
+        try arguments.int(name, in: 0..<options.machine.vcpus, default: 0)
     }
 }

@@ -47,7 +47,11 @@ final class QMPConnection {
         var descriptors: [SharedDescriptor]
     }
 
-    init(id: Int, socket: consuming FileDescriptor) {
+    private let lineEnd: [UInt8]
+
+    /// - Parameter lineEnd: what ends a line that is sent.
+    init(id: Int, socket: consuming FileDescriptor, lineEnd: [UInt8]) {
+        self.lineEnd = lineEnd
         self.id = id
         self.socket = socket
     }
@@ -120,15 +124,15 @@ final class QMPConnection {
         guard !isBroken else { return }
         var writer = JSONWriter()
         writer.value(line)
-        writer.endLine()
-        outputCount += writer.bytes.count
+        let bytes = writer.bytes + lineEnd
+        outputCount += bytes.count
         // Small lines share a piece; one with descriptors begins its own.
         if descriptors.isEmpty, let last = output.indices.last, output[last].descriptors.isEmpty,
             output[last].bytes.count < 64 << 10
         {
-            output[last].bytes += writer.bytes
+            output[last].bytes += bytes
         } else {
-            output.append(Chunk(bytes: writer.bytes[...], descriptors: descriptors))
+            output.append(Chunk(bytes: bytes[...], descriptors: descriptors))
         }
         if outputCount > QMPConnection.outputLimit { isBroken = true }
     }

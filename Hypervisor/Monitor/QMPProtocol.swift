@@ -41,14 +41,28 @@ public struct QMPFace: Sendable {
     public var version: (Int, Int, Int)
     /// The package's name.
     public var package: String
+    /// Whether it is to be taken for QEMU, by libvirt for instance.
+    public var isQEMU: Bool
 
     /// As vitrine-vmm is seen.
-    public static let vitrine = QMPFace(version: (0, 1, 0), package: "vitrine")
+    public static let vitrine = QMPFace(version: (0, 1, 0), package: "vitrine", isQEMU: false)
+    /// As vitrine-qemu is seen: the version is that of the QEMU whose answers it gives.
+    public static let qemu = QMPFace(version: (7, 2, 0), package: "vitrine-qemu 0.1.0", isQEMU: true)
 
     /// A face.
-    public init(version: (Int, Int, Int), package: String) {
+    public init(version: (Int, Int, Int), package: String, isQEMU: Bool) {
         self.version = version
         self.package = package
+        self.isQEMU = isQEMU
+    }
+
+    /// What ends a line. libvirt waits for QEMU's.
+    var lineEnd: [UInt8] { isQEMU ? [13, 10] : [10] }
+
+    /// The commands that it has.
+    var commands: [QMPCommand] {
+        QMPCommand.common + QMPCommand.migration + QMPCommand.dumping + QMPCommand.vitrine + QMPCommand.debugging
+            + (isQEMU ? QMPCommand.qemu : [])
     }
 
     /// The answer to `query-version`.
@@ -57,6 +71,12 @@ public struct QMPFace: Sendable {
             "qemu": ["major": JSON(version.0), "minor": JSON(version.1), "micro": JSON(version.2)],
             "package": .string(package),
         ]
+    }
+
+    /// The answer to `query-commands`.
+    var commandsReply: JSON {
+        let names = (commands.map(\.name) + ["qmp_capabilities"]).sorted()
+        return .array(names.map { ["name": .string($0)] })
     }
 
     /// The first line that a client gets.
@@ -110,6 +130,12 @@ public struct QMPArguments {
         return number
     }
 
+    /// A whole number from 0 on that must be given.
+    mutating func uint64(_ name: String) throws(QMPError) -> UInt64 {
+        guard let number = take(name)?.uint64 else { throw .generic("'\(name)' must be a whole number from 0 on") }
+        return number
+    }
+
     /// A whole number within a range; `fallback` if it is not given.
     mutating func int(_ name: String, in range: Range<Int>, default fallback: Int) throws(QMPError) -> Int {
         try optionalInt(name, in: range) ?? fallback
@@ -120,12 +146,6 @@ public struct QMPArguments {
         guard let value = take(name) else { return nil }
         guard let flag = value.boolean else { throw .generic("'\(name)' must be true or false") }
         return flag
-    }
-
-    /// A text, or nil if it is not given.
-    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
-        guard members.contains(where: { $0.name == name }) else { return nil }
-        return try text(name)
     }
 
     /// A number from 0 to a million; `fallback` if it is not given.
@@ -142,6 +162,41 @@ public struct QMPArguments {
         guard let value = take(name) else { throw .generic("'\(name)' is missing") }
         guard let text = value.text else { throw .generic("'\(name)' must be a text") }
         return text
+    }
+
+    /// A list of texts that must be given.
+    mutating func texts(_ name: String) throws(QMPError) -> [String] {
+        let elements = try list(name)
+        let texts = elements.compactMap(\.text)
+        guard texts.count == elements.count else { throw .generic("'\(name)' must be a list of texts") }
+        return texts
+    }
+
+    /// A list of objects that must be given.
+    mutating func objects(_ name: String) throws(QMPError) -> [JSON] {
+        let elements = try list(name)
+        guard elements.allSatisfy({ $0.members != nil }) else { throw .generic("'\(name)' must be a list of objects") }
+        return elements
+    }
+
+    /// A text, or nil if it is not given.
+    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
+        guard let value = take(name) else { return nil }
+        guard let text = value.text else { throw .generic("'\(name)' must be a text") }
+        return text
+    }
+
+    /// A list that must be given.
+    mutating func list(_ name: String) throws(QMPError) -> [JSON] {
+        guard let list = take(name)?.elements else { throw .generic("'\(name)' must be a list") }
+        return list
+    }
+
+    /// True or false, or nil if it is not given.
+    mutating func optionalBool(_ name: String) throws(QMPError) -> Bool? {
+        guard let value = take(name) else { return nil }
+        guard let flag = value.boolean else { throw .generic("'\(name)' must be true or false") }
+        return flag
     }
 
     /// An address, `"0x..."`, that must be given.

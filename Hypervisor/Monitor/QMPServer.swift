@@ -12,7 +12,7 @@ final class QMPServer {
     /// So many commands of one client are run before the next client's turn.
     private static let turn = 32
 
-    private let listener: FileDescriptor
+    private let listeners: [SharedDescriptor]
     private let face: QMPFace
     private var nextID = 1
     private(set) var connections: [QMPConnection] = []
@@ -21,17 +21,28 @@ final class QMPServer {
     typealias Handler = (String, JSON?, QMPConnection) throws(QMPError) -> QMPResult
 
     /// Listens at a path that must not exist yet.
-    init(path: String, face: QMPFace) throws(Errno) {
-        listener = try UnixSocket.listen(at: path)
+    convenience init(path: String, face: QMPFace) throws(Errno) {
+        self.init(listeners: [try QMPServer.listen(at: path)], face: face)
+    }
+
+    /// Accepts clients on sockets that listen already.
+    init(listeners: [SharedDescriptor], face: QMPFace) {
+        self.listeners = listeners
         self.face = face
+    }
+
+    /// A listening socket that no other user may connect to. The path must not exist yet.
+    static func listen(at path: String) throws(Errno) -> SharedDescriptor {
+        let socket = try UnixSocket.listen(at: path)
         chmod(path, 0o600)
+        return SharedDescriptor(socket)
     }
 
     /// Adds what to wait for.
     func addDescriptors(to list: inout [pollfd]) {
         // Beyond the limit new ones wait in the kernel's queue until one leaves.
         let events = connections.count < QMPServer.clientLimit ? Int16(POLLIN) : 0
-        list.append(pollfd(fd: listener.rawValue, events: events, revents: 0))
+        for listener in listeners { list.append(pollfd(fd: listener.rawValue, events: events, revents: 0)) }
         for connection in connections {
             list.append(pollfd(fd: connection.socket.rawValue, events: connection.pollEvents, revents: 0))
         }
@@ -42,8 +53,8 @@ final class QMPServer {
 
     /// Handles what became ready; `ready` are the entries that `addDescriptors` added, in order.
     func handle(_ ready: ArraySlice<pollfd>, _ handler: Handler) {
-        guard let first = ready.first else { return }
-        for (connection, entry) in zip(connections, ready.dropFirst()) {
+        guard ready.count >= listeners.count else { return }
+        for (connection, entry) in zip(connections, ready.dropFirst(listeners.count)) {
             if entry.revents & Int16(POLLIN) != 0 {
                 connection.receive()
             } else if entry.revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 {
@@ -58,7 +69,7 @@ final class QMPServer {
             connection.flush()
         }
         connections.removeAll { $0.isOver }
-        if first.revents & Int16(POLLIN) != 0 { accept() }
+        for (listener, entry) in zip(listeners, ready) where entry.revents & Int16(POLLIN) != 0 { accept(listener) }
     }
 
     /// Tells every client that has negotiated.
@@ -99,9 +110,9 @@ final class QMPServer {
         }
     }
 
-    private func accept() {
+    private func accept(_ listener: SharedDescriptor) {
         while connections.count < QMPServer.clientLimit {
-            guard let connection = nextConnection() else { return }
+            guard let connection = nextConnection(listener) else { return }
             connections.append(connection)
             connection.send(line: face.greeting)
             connection.flush()
@@ -109,14 +120,14 @@ final class QMPServer {
     }
 
     /// The next client that may talk to us: the same user or root.
-    private func nextConnection() -> QMPConnection? {
+    private func nextConnection(_ listener: SharedDescriptor) -> QMPConnection? {
         while true {
             do throws(Errno) {
-                guard let socket = try UnixSocket.accept(listener) else { return nil }
+                guard let socket = try UnixSocket.accept(listener.descriptor) else { return nil }
                 let user = try UnixSocket.peer(of: socket).user
                 guard user == 0 || user == geteuid() else { continue }
                 nextID += 1
-                return QMPConnection(id: nextID, socket: socket)
+                return QMPConnection(id: nextID, socket: socket, lineEnd: face.lineEnd)
             } catch {
                 return nil
             }

@@ -18,6 +18,16 @@ public enum ConsoleChoice: Equatable, Sendable {
     case pty
     /// Output into a file, no input.
     case file(String)
+    /// Output behind what a file holds, no input.
+    case append(String)
+    /// Output to a descriptor that is open, no input.
+    case descriptor(Int32)
+    /// To who connects to a UNIX socket at a path, which is made.
+    case listen(String)
+    /// To who connects to a UNIX socket that listens already.
+    case listening(Int32)
+    /// To who listens at a UNIX socket.
+    case connect(String)
     /// Nowhere; the last 64 KiB are kept for `vitrine console`.
     case none
 }
@@ -51,6 +61,13 @@ public struct RunOptions: Sendable {
     /// A descriptor that gets the result of the start: `ok`, or the exit status, a blank and a message.
     public var readyDescriptor: Int32?
 
+    /// Where GDB is served; by a process of its own (`vitrine gdb --listen`).
+    public var gdb: ListenAddress?
+    /// Whether a guest that powered off stays as it is, to be reset or ended from outside (QEMU's `-no-shutdown`).
+    public var staysAfterPowerOff = false
+    /// Whether a guest that asks for a reset is at its end (QEMU's `-no-reboot`).
+    public var endsAtReset = false
+
     /// The name of the boot stage at which the guest is to be held, if any.
     public var stopStage: String? { machine.stopAt?.rawValue }
 
@@ -75,13 +92,25 @@ public struct RunOptions: Sendable {
         OptionDescription("wait-ready", "SECONDS", "with --detach: wait for stage ready (or that of --stop-at)"),
         OptionDescription("stop-at", "STAGE", "pause at a boot stage: entry, A, B, C or ready"),
         OptionDescription("keep", nil, "in the foreground: keep a guest that crashed, for inspection"),
-        OptionDescription("gdb", "ADDRESS", "not available in this version", hidden: true),
+        OptionDescription(
+            "gdb", "unix:PATH|tcp:PORT", "serve GDB there while the guest runs; with --stop-at entry it waits for one"),
         OptionDescription("core-on-panic", "FILE", "write an ELF core when the guest panics or crashes"),
         OptionDescription("seed", "N", "not available in this version", hidden: true),
         OptionDescription("restore", "FILE", "internal: the saved guest to restore (vitrine restore)", hidden: true),
         OptionDescription("paused", nil, "internal: what is restored does not run (vitrine restore)", hidden: true),
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
     ]
+
+    /// Options for a machine that someone else has described.
+    init(name: String, machine: MachineConfiguration, console: ConsoleChoice) {
+        self.name = name
+        self.machine = machine
+        self.console = console
+        wasNamed = true
+        isDetached = false
+        waitText = ""
+        keepsCrashed = false
+    }
 
     /// Parses the words of a command line.
     public init(words: [String]) throws(MonitorError) {
@@ -104,8 +133,8 @@ public struct RunOptions: Sendable {
     public init(_ arguments: inout Arguments) throws(MonitorError) {
         do throws(UsageError) {
             try arguments.end()
-            for name in ["gdb", "seed"] where arguments.flag(name) {
-                throw UsageError("--\(name) is not available in this version")
+            if arguments.flag("seed") {
+                throw UsageError("--seed is not available in this version")
             }
             wasNamed = arguments.flag("name")
             name = arguments.value("name") ?? "guest-\(getpid())"
@@ -135,6 +164,13 @@ public struct RunOptions: Sendable {
             console = try RunOptions.console(arguments, isDetached: isDetached)
             waitReady = try RunOptions.seconds("wait-ready", arguments)
             waitText = arguments.value("wait-ready") ?? ""
+            if let text = arguments.value("gdb") {
+                guard let address = ListenAddress(parsing: text) else {
+                    throw UsageError(
+                        "--gdb \(text): an address is unix:PATH or tcp:PORT (tcp:127.0.0.1:PORT; of this machine only)")
+                }
+                gdb = address
+            }
             if waitReady != nil && !isDetached { throw UsageError("--wait-ready needs --detach") }
             readyDescriptor = try arguments.number("ready-fd", in: 0...65535).map { Int32($0) }
         } catch {
@@ -146,13 +182,7 @@ public struct RunOptions: Sendable {
         if let kernel = arguments.value("kernel") {
             machine.kernel = kernel
         } else {
-            let image = "vitrine-\(machine.layout).elf"
-            guard let path = GuestImages.path(of: image) else {
-                throw .unable(
-                    "the guest image \(image) is in none of \(GuestImages.folders().joined(separator: ", ")); "
-                        + "build it (swift build), or name its folder in VITRINE_IMAGES")
-            }
-            machine.kernel = path
+            machine.kernel = try RunOptions.image(of: machine.layout)
         }
     }
 
@@ -168,8 +198,19 @@ public struct RunOptions: Sendable {
         }
     }
 
+    /// The path of a layout's kernel.
+    static func image(of layout: String) throws(MonitorError) -> String {
+        let image = "vitrine-\(layout).elf"
+        guard let path = GuestImages.path(of: image) else {
+            throw .unable(
+                "the guest image \(image) is in none of \(GuestImages.folders().joined(separator: ", ")); "
+                    + "build it (swift build), or name its folder in VITRINE_IMAGES")
+        }
+        return path
+    }
+
     /// The file of a program: the path as it is, or one of the programs built with Vitrine if no such file is there.
-    private static func program(_ text: String) -> String {
+    static func program(_ text: String) -> String {
         guard !text.contains("/"), (try? Files.status(of: text)) == nil else { return text }
         return GuestImages.path(of: "programs/\(text).elf") ?? text
     }

@@ -8,19 +8,25 @@ public struct ChildProcess: Sendable {
     /// Its process id.
     public let pid: Int32
 
-    /// Starts a program (posix_spawn(3)) with standard input, output and error at /dev/null, and `kept` under its own number.
+    /// Starts a program (posix_spawn(3)) with standard input at /dev/null, output and error as well or shared with this process,
+    /// and `kept` under its own number.
     ///
     /// - Parameters:
     ///   - path: the program's file.
     ///   - arguments: its arguments, the name it is called by first.
     ///   - kept: a descriptor the program inherits besides.
-    public init(path: String, arguments: [String], keeping kept: borrowing FileDescriptor) throws(Errno) {
+    ///   - sharesOutput: whether it writes where this process writes.
+    public init(
+        path: String, arguments: [String], keeping kept: borrowing FileDescriptor, sharesOutput: Bool = false
+    ) throws(Errno) {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        if !sharesOutput {
+            posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+            posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        }
         // What this process inherited is not for the program: whoever waits for the end of such a pipe or socket would wait
         // for the program as well. A kernel before 5.11 cannot do it; then it inherits as always.
         _ = csystem_close_on_exec_from(3)
@@ -83,6 +89,44 @@ public struct ChildProcess: Sendable {
             pointers.deallocate()
         }
         return body(UnsafePointer(pointers))
+    }
+}
+
+/// A process that goes on in the background (daemon(7)), while the one that was started waits for word from it.
+public struct Background: ~Copyable {
+    private let word: FileDescriptor
+
+    private init(_ word: consuming FileDescriptor) { self.word = word }
+
+    /// Goes on in a new process, in a session of its own. The process that was started does not come back from here: it ends
+    /// with status 0 once `begin()` was called, with 1 if the new one ends before. No other thread may run yet.
+    public static func enter() throws(Errno) -> Background {
+        var ends: [Int32] = [-1, -1]
+        try systemCall("pipe") { Files.checked(pipe(&ends)) }
+        for end in ends { _ = csystem_fcntl(end, F_SETFD, Int(FD_CLOEXEC)) }
+        let pid = try systemCall("fork") { csystem_fork() }
+        guard pid == 0 else {
+            close(ends[1])
+            var byte: UInt8 = 0
+            while true {
+                let count = read(ends[0], &byte, 1)
+                if count < 0 && errno == EINTR { continue }
+                _exit(count == 1 ? 0 : 1)
+            }
+        }
+        close(ends[0])
+        setsid()
+        return Background(FileDescriptor(owning: ends[1]))
+    }
+
+    /// Lets go of the terminal and the folder, and tells the process that was started.
+    public consuming func begin() throws(Errno) {
+        try systemCall("chdir /") { Files.checked(chdir("/")) }
+        let null = try FileDescriptor(open: "/dev/null", O_RDWR)
+        for descriptor in 0...2 as ClosedRange<Int32> {
+            try systemCall("dup2") { Files.checked(dup2(null.rawValue, descriptor)) }
+        }
+        try word.writeAll([0])
     }
 }
 

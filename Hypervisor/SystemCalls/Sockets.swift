@@ -8,9 +8,12 @@ public enum UnixSocket {
     /// The longest path a socket can have, in bytes: `sun_path` without its NUL.
     public static let pathLimit = 107
 
-    /// A listening socket at `path` (socket, bind, listen). The path must not exist.
-    public static func listen(at path: String, backlog: Int32 = 64) throws(Errno) -> FileDescriptor {
+    /// A listening socket at `path` (socket, bind, listen). The path must not exist; `replacing`: or be a socket, which goes.
+    public static func listen(
+        at path: String, replacing: Bool = false, backlog: Int32 = 64
+    ) throws(Errno) -> FileDescriptor {
         let socket = try make()
+        if replacing, (try? Files.status(of: path))?.kind == .socket { try Files.remove(path) }
         try withAddress(of: path) { (address, size) throws(Errno) in
             try systemCall("bind \(path)") { checked(bind(socket.rawValue, address, size)) }
         }
@@ -128,6 +131,9 @@ public enum UnixSocket {
     public let first: FileDescriptor
     /// The other end.
     public let second: FileDescriptor
+
+    /// Closes the second end and gives the first one away.
+    public consuming func takeFirst() -> FileDescriptor { first }
 }
 
 extension FileDescriptor {

@@ -23,4 +23,7 @@ long csystem_process_read(int pid, void *buffer, size_t count, uint64_t address)
 /// Gives up a capability for good: prctl(2), PR_CAPBSET_DROP; variadic in C.
 long csystem_drop_capability(unsigned capability);
 
+/// fork(2), which Swift does not have. Only for a process without other threads.
+long csystem_fork(void);
+
 #endif
