@@ -26,6 +26,7 @@ public final class GuestMonitor {
     let console: ConsoleHub
     let exec: ExecChannel
     let tableWatch = TableWatch()
+    let debugger = Debugger()
     let transfer = Transfer()
     let dump = Dump()
     /// What `getfd` brought, by name.
@@ -34,7 +35,6 @@ public final class GuestMonitor {
     var isAwaitingGuest = false
     /// Whether a guest that cannot be saved or dumped is to go on.
     var wasRunningBeforeTransfer = false
-    let debugger = Debugger()
     let face: QMPFace
     /// The command line in QEMU's words, if that is where the options come from.
     var emulator: QEMUOptions?

@@ -179,24 +179,10 @@ public struct QMPArguments {
         return elements
     }
 
-    /// A text, or nil if it is not given.
-    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
-        guard let value = take(name) else { return nil }
-        guard let text = value.text else { throw .generic("'\(name)' must be a text") }
-        return text
-    }
-
     /// A list that must be given.
     mutating func list(_ name: String) throws(QMPError) -> [JSON] {
         guard let list = take(name)?.elements else { throw .generic("'\(name)' must be a list") }
         return list
-    }
-
-    /// True or false, or nil if it is not given.
-    mutating func optionalBool(_ name: String) throws(QMPError) -> Bool? {
-        guard let value = take(name) else { return nil }
-        guard let flag = value.boolean else { throw .generic("'\(name)' must be true or false") }
-        return flag
     }
 
     /// An address, `"0x..."`, that must be given.

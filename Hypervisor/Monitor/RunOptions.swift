@@ -95,7 +95,7 @@ public struct RunOptions: Sendable {
         OptionDescription(
             "gdb", "unix:PATH|tcp:PORT", "serve GDB there while the guest runs; with --stop-at entry it waits for one"),
         OptionDescription("core-on-panic", "FILE", "write an ELF core when the guest panics or crashes"),
-        OptionDescription("seed", "N", "not available in this version", hidden: true),
+        OptionDescription("seed", "N", "what random gaps follow from (layout linux); as seed=N in --append"),
         OptionDescription("restore", "FILE", "internal: the saved guest to restore (vitrine restore)", hidden: true),
         OptionDescription("paused", nil, "internal: what is restored does not run (vitrine restore)", hidden: true),
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
@@ -133,9 +133,6 @@ public struct RunOptions: Sendable {
     public init(_ arguments: inout Arguments) throws(MonitorError) {
         do throws(UsageError) {
             try arguments.end()
-            if arguments.flag("seed") {
-                throw UsageError("--seed is not available in this version")
-            }
             wasNamed = arguments.flag("name")
             name = arguments.value("name") ?? "guest-\(getpid())"
             restoredFile = arguments.value("restore")
@@ -157,6 +154,10 @@ public struct RunOptions: Sendable {
             machine.programs = arguments.values("program").map(RunOptions.program)
             machine.initrd = arguments.value("initrd")
             machine.commandLine = arguments.value("append") ?? ""
+            if let seed = try arguments.number("seed", in: 0...Int.max) {
+                machine.commandLine = ["seed=\(seed)", machine.commandLine].filter { !$0.isEmpty }.joined(
+                    separator: " ")
+            }
             machine.hugePages = try RunOptions.hugePages(arguments)
             machine.stopAt = try RunOptions.stage(arguments)
             isDetached = arguments.flag("detach")
@@ -186,6 +187,17 @@ public struct RunOptions: Sendable {
         }
     }
 
+    /// The path of a layout's kernel.
+    static func image(of layout: String) throws(MonitorError) -> String {
+        let image = "vitrine-\(layout).elf"
+        guard let path = GuestImages.path(of: image) else {
+            throw .unable(
+                "the guest image \(image) is in none of \(GuestImages.folders().joined(separator: ", ")); "
+                    + "build it (swift build), or name its folder in VITRINE_IMAGES")
+        }
+        return path
+    }
+
     /// Takes over what a saved guest says of its machine, and its name if none was given.
     private mutating func takeMachine(of path: String) throws(MonitorError) {
         do throws(SavedGuestError) {
@@ -196,17 +208,6 @@ public struct RunOptions: Sendable {
         } catch {
             throw .saved(error)
         }
-    }
-
-    /// The path of a layout's kernel.
-    static func image(of layout: String) throws(MonitorError) -> String {
-        let image = "vitrine-\(layout).elf"
-        guard let path = GuestImages.path(of: image) else {
-            throw .unable(
-                "the guest image \(image) is in none of \(GuestImages.folders().joined(separator: ", ")); "
-                    + "build it (swift build), or name its folder in VITRINE_IMAGES")
-        }
-        return path
     }
 
     /// The file of a program: the path as it is, or one of the programs built with Vitrine if no such file is there.
