@@ -3,6 +3,11 @@
 
 import Foundation
 import TestSupport
+import Testing
+
+/// The tests share one libvirtd, which some of them end and start again: one after the other.
+@Suite(.enabled(if: LibvirtHost.missing == nil, "\(LibvirtHost.missing ?? "")"), .serialized)
+struct LibvirtTests {}
 
 /// What keeps these tests from running, if anything.
 enum LibvirtHost {
