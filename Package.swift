@@ -127,10 +127,13 @@ let package = Package(
             name: "Processes", dependencies: ["Layouts"], path: "GuestKernel/Processes",
             sources: ["ProgramError.swift", "ProgramImage.swift"], swiftSettings: strict),
 
+        module("GDBStub", ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets"]),
+
         tool(
             "vitrine",
             [
-                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables", "Targets",
+                "Addresses", "GDBStub", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables",
+                "Targets",
                 "SecondStage", "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages",
             ]),
         tool(
@@ -174,6 +177,7 @@ let package = Package(
         tests("Cores", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "Cores"]),
         tests("PageTables", ["Addresses", "GuestMemory", "PageTables"]),
         tests("SecondStage", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "SecondStage"]),
+        tests("GDBStub", ["GDBStub"]),
         tests("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "PageTables"]),
         tests(
             "Machine",

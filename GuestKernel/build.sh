@@ -24,7 +24,7 @@ if [ ! -f "$stamp" ] || [ -n "$(find "$root/GuestKernel" "$root/Images/include" 
     for flag in $plain; do swift="$swift -Xcc $flag"; done
     "$swiftc" -target "$target" -swift-version 6 -warnings-as-errors -enable-experimental-feature Embedded \
         -wmo -parse-as-library -O -g -module-name VitrineKernel -Xfrontend -function-sections \
-        -Xfrontend -disable-stack-protector $swift -import-objc-header "$root/GuestKernel/Processes/include/programs.h" \
+        -Xfrontend -disable-stack-protector -Xfrontend -no-clang-module-breadcrumbs $swift -import-objc-header "$root/GuestKernel/Processes/include/programs.h" \
         $(find "$root/GuestKernel" -name '*.swift' | LC_ALL=C sort) $shared -c -o "$objects/kernel.o"
     for source in $(find "$root/GuestKernel" -name '*.S' -o -name '*.c' | LC_ALL=C sort); do
         "$clang" --target="$target" $plain -O2 -g -Wall -Werror -c "$source" -o "$objects/$(basename "$source").o"

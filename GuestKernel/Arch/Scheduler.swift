@@ -29,6 +29,10 @@ enum Scheduler {
         yield_processor()
     }
 
+    /// Lets the scheduler choose at the end of the trap that is being served: a system call that does nothing else needs no frame
+    /// of its own to wait in.
+    static func yieldAfterTrap() { Processor.current?.pointee.reschedule = 1 }
+
     /// Makes the other processors look for something else to run, and this one at its next trap.
     static func kickAll() {
         guard isRunning, let current = Processor.current else { return }

@@ -24,6 +24,29 @@
     push %r15
     .endm
 
+    /* For debuggers: RSP points at a struct trap_frame. The caller's frame is what was interrupted, with all its registers: DWARF 5, 6.4.2;
+     * 0x0f defines the CFA, 0x10 a register, by an expression of 0x77 (RSP plus an SLEB128) and 0x06 (dereference). */
+    .macro in_trap_frame
+    .cfi_escape 0x0f, 4, 0x77, 0xa0, 0x01, 0x06     /* CFA: RSP */
+    .cfi_escape 0x10, 16, 3, 0x77, 0x88, 0x01       /* RIP */
+    .cfi_escape 0x10, 15, 2, 0x77, 0
+    .cfi_escape 0x10, 14, 2, 0x77, 8
+    .cfi_escape 0x10, 13, 2, 0x77, 16
+    .cfi_escape 0x10, 12, 2, 0x77, 24
+    .cfi_escape 0x10, 11, 2, 0x77, 32
+    .cfi_escape 0x10, 10, 2, 0x77, 40
+    .cfi_escape 0x10, 9, 2, 0x77, 48
+    .cfi_escape 0x10, 8, 2, 0x77, 56
+    .cfi_escape 0x10, 5, 3, 0x77, 0xc0, 0           /* RDI */
+    .cfi_escape 0x10, 4, 3, 0x77, 0xc8, 0           /* RSI */
+    .cfi_escape 0x10, 6, 3, 0x77, 0xd0, 0           /* RBP */
+    .cfi_escape 0x10, 3, 3, 0x77, 0xd8, 0           /* RBX */
+    .cfi_escape 0x10, 1, 3, 0x77, 0xe0, 0           /* RDX */
+    .cfi_escape 0x10, 2, 3, 0x77, 0xe8, 0           /* RCX */
+    .cfi_escape 0x10, 0, 3, 0x77, 0xf0, 0           /* RAX */
+    .endm
+
+    .cfi_sections .debug_frame
     .text
     .p2align 4
     .global trap_stubs
@@ -41,8 +64,12 @@ trap_stubs:
     .set vector, vector + 1
     .endr
 
+    .type trap_common, @function
 trap_common:
+    .cfi_startproc
+    .cfi_signal_frame
     push_registers
+    in_trap_frame
     cld
     testb $3, 136 + 8(%rsp)
     jnz trap_from_user
@@ -111,10 +138,15 @@ trap_from_user:
     rep movsq
     mov %rax, %rsp
     jmp trap_call
+    .cfi_endproc
+    .size trap_common, . - trap_common
 
     /* void yield_processor(void): lets the scheduler choose; returns when this thread is chosen again. */
     .global yield_processor
+    .type yield_processor, @function
 yield_processor:
+    .cfi_startproc
+    .cfi_signal_frame
     pop %rdx
     mov %rsp, %rax
     pushfq
@@ -128,9 +160,12 @@ yield_processor:
     push $0
     push $VECTOR_YIELD
     push_registers
+    in_trap_frame
     mov %rsp, %rdi
     call trap_dispatch
     jmp resume_frame
+    .cfi_endproc
+    .size yield_processor, . - yield_processor
 
     /* void start_first_thread(struct trap_frame *) */
     .global start_first_thread

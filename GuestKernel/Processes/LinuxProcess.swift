@@ -10,7 +10,7 @@ enum LinuxProcess {
         case 13: return previous(call, call.third, 32)  // rt_sigaction: noted nowhere, for no signal comes
         case 14: return previous(call, call.third, call.fourth < 128 ? call.fourth : 128)  // rt_sigprocmask
         case 24:
-            yield_processor()
+            Scheduler.yieldAfterTrap()
             return 0
         case 34:
             Scheduler.block()

@@ -23,7 +23,7 @@ enum ProgramCalls {
         case UInt64(VITRINE_SYS_PROTECT.rawValue): result = Services.protect(first, second, third)
         case UInt64(VITRINE_SYS_UNMAP.rawValue): result = Services.unmap(first, second)
         case UInt64(VITRINE_SYS_YIELD.rawValue):
-            yield_processor()
+            Scheduler.yieldAfterTrap()
             result = 0
         case UInt64(VITRINE_SYS_EXIT.rawValue): Programs.exit(Int64(bitPattern: first))
         case UInt64(VITRINE_SYS_TICKS.rawValue): result = Int64(bitPattern: Timer.ticks)

@@ -50,10 +50,16 @@ extension VCPU {
     ///   - singleStep: stop after each instruction.
     ///   - softwareBreakpoints: INT3 comes to us instead of the guest.
     ///   - breakpoints: at most four; more are ignored.
+    ///   - blocksInterrupts: with `singleStep`: interrupts wait, so that the next instruction is the next one of the program. Where
+    ///     KVM has it (`KVMSystem.blocksInterruptsInSteps`).
+    ///   - injectsBreakpoint: the guest gets the #BP that came to us: the INT3 was its own.
     public func setGuestDebug(
-        singleStep: Bool = false, softwareBreakpoints: Bool = false, breakpoints: [HardwareBreakpoint] = []
+        singleStep: Bool = false, softwareBreakpoints: Bool = false, breakpoints: [HardwareBreakpoint] = [],
+        blocksInterrupts: Bool = false, injectsBreakpoint: Bool = false
     ) throws(KVMError) {
         var request = kvm_guest_debug()
+        if singleStep && blocksInterrupts { request.control |= UInt32(KVM_GUESTDBG_BLOCKIRQ) }
+        if injectsBreakpoint { request.control |= UInt32(KVM_GUESTDBG_INJECT_BP) }
         if singleStep || softwareBreakpoints || !breakpoints.isEmpty { request.control = UInt32(KVM_GUESTDBG_ENABLE) }
         if singleStep { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
         if softwareBreakpoints { request.control |= UInt32(KVM_GUESTDBG_USE_SW_BP) }
@@ -74,5 +80,12 @@ extension VCPU {
         do { try descriptor.control(csystem_KVM_SET_GUEST_DEBUG, &request, name: "KVM_SET_GUEST_DEBUG") } catch {
             throw .call(error)
         }
+    }
+}
+
+extension KVMSystem {
+    /// Whether KVM_GUESTDBG_BLOCKIRQ is there (KVM_CAP_SET_GUEST_DEBUG2, Linux 5.16).
+    public var blocksInterruptsInSteps: Bool {
+        value(of: Capability("SET_GUEST_DEBUG2", KVM_CAP_SET_GUEST_DEBUG2)) & Int(KVM_GUESTDBG_BLOCKIRQ) != 0
     }
 }

@@ -109,6 +109,7 @@ extension Machine {
             }
         } catch { throw .kvm(error) }
         try loader.load(into: ram)
+        try restoreBreakpoints()
     }
 
     /// Asks the guest to power off (request port, IRQ 9). The guest may not listen.

@@ -11,6 +11,8 @@ struct Core {
         var parked = false
         /// It has ended.
         var ended = false
+        /// A debugger lets others run, and not this one.
+        var held = false
         /// What it is to do between two runs.
         var jobs: [@Sendable (VCPU) -> Void] = []
     }
@@ -36,6 +38,9 @@ struct Core {
     var instructionBase: UInt64 = 0
     /// `haltedForever` was told.
     var haltTold = false
+
+    /// What a debugger has set up; nil without one.
+    var debug: DebugState?
 
     init(vcpus: Int) {
         workers = Array(repeating: Worker(), count: vcpus)

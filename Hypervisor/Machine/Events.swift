@@ -61,6 +61,8 @@ public enum MachineEvent: Sendable {
     case failure(String)
     /// All vCPUs halt with interrupts off: nothing will ever happen again. Told once a start.
     case haltedForever
+    /// A vCPU came where a debugger wants it to stop: the machine is paused.
+    case debugStop(vcpu: Int, DebugReason)
     /// A program ended.
     case programEnded(number: UInt8, status: Int32)
 }

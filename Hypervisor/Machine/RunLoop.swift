@@ -33,7 +33,7 @@ extension Machine {
                     return .job(core.workers[index].jobs.removeFirst())
                 }
                 if core.terminate { return .end }
-                guard core.park else {
+                guard core.park || core.workers[index].held else {
                     core.workers[index].parked = false
                     return .run
                 }
@@ -124,7 +124,8 @@ extension Machine {
             finish(.crashed, .failure("vCPU \(number): KVM_RUN: \(Errno.text(code))"))
         case .systemEvent(1): finish(.shutdown, .shutdown)
         case .systemEvent(2): requestReset()
-        case .halt, .debug, .interrupted, .io, .mmio: return true
+        case .debug(let stop): return debugged(stop, vcpu)
+        case .halt, .interrupted, .io, .mmio: return true
         case .systemEvent(let type):
             finish(.crashed, .failure("vCPU \(number): the guest raised the system event \(type)"))
         case .unknown(let reason):

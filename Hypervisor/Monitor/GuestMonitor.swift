@@ -25,6 +25,7 @@ public final class GuestMonitor {
     let console: ConsoleHub
     let exec: ExecChannel
     let tableWatch = TableWatch()
+    let debugger = Debugger()
     let face: QMPFace
     /// The command line in QEMU's words, if that is where the options come from.
     var emulator: QEMUOptions?
@@ -153,6 +154,7 @@ public final class GuestMonitor {
         }
         for answer in exec.pump() { reply(answer) }
         tableWatch.tell(server)
+        debugger.check(server, machine)
         server.flush()
     }
 

@@ -37,6 +37,7 @@ extension GuestMonitor {
         case .stopped(let stage):
             record.heldAt = stage
             server.broadcast("STOP")
+        case .debugStop(let vcpu, let reason): tellDebugStop(vcpu, reason)
         case .programEnded(let number, let status):
             guard record.programs[number] == nil else {
                 record.surplusProgramEnds &+= 1

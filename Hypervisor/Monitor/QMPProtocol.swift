@@ -60,7 +60,7 @@ public struct QMPFace: Sendable {
     var lineEnd: [UInt8] { isQEMU ? [13, 10] : [10] }
 
     /// The commands that it has.
-    var commands: [QMPCommand] { QMPCommand.common + QMPCommand.vitrine + (isQEMU ? QMPCommand.qemu : []) }
+    var commands: [QMPCommand] { QMPCommand.common + QMPCommand.vitrine + QMPCommand.debugging + (isQEMU ? QMPCommand.qemu : []) }
 
     /// The answer to `query-version`.
     var versionReply: JSON {
@@ -152,6 +152,21 @@ public struct QMPArguments {
         guard let value = take(name) else { throw .generic("'\(name)' is missing") }
         guard let text = value.text else { throw .generic("'\(name)' must be a text") }
         return text
+    }
+
+    /// A list of texts that must be given.
+    mutating func texts(_ name: String) throws(QMPError) -> [String] {
+        let elements = try list(name)
+        let texts = elements.compactMap(\.text)
+        guard texts.count == elements.count else { throw .generic("'\(name)' must be a list of texts") }
+        return texts
+    }
+
+    /// A list of objects that must be given.
+    mutating func objects(_ name: String) throws(QMPError) -> [JSON] {
+        let elements = try list(name)
+        guard elements.allSatisfy({ $0.members != nil }) else { throw .generic("'\(name)' must be a list of objects") }
+        return elements
     }
 
     /// A text, or nil if it is not given.

@@ -52,6 +52,8 @@ public struct RunOptions: Sendable {
     /// A descriptor that gets the result of the start: `ok`, or the exit status, a blank and a message.
     public var readyDescriptor: Int32?
 
+    /// Where GDB is served; by a process of its own (`vitrine gdb --listen`).
+    public var gdb: ListenAddress?
     /// Whether a guest that powered off stays as it is, to be reset or ended from outside (QEMU's `-no-shutdown`).
     public var staysAfterPowerOff = false
     /// Whether a guest that asks for a reset is at its end (QEMU's `-no-reboot`).
@@ -81,7 +83,8 @@ public struct RunOptions: Sendable {
         OptionDescription("wait-ready", "SECONDS", "with --detach: wait for stage ready (or that of --stop-at)"),
         OptionDescription("stop-at", "STAGE", "pause at a boot stage: entry, A, B, C or ready"),
         OptionDescription("keep", nil, "in the foreground: keep a guest that crashed, for inspection"),
-        OptionDescription("gdb", "ADDRESS", "not available in this version", hidden: true),
+        OptionDescription(
+            "gdb", "unix:PATH|tcp:PORT", "serve GDB there while the guest runs; with --stop-at entry it waits for one"),
         OptionDescription("core-on-panic", "FILE", "not available in this version", hidden: true),
         OptionDescription("seed", "N", "not available in this version", hidden: true),
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
@@ -119,7 +122,7 @@ public struct RunOptions: Sendable {
     public init(_ arguments: inout Arguments) throws(MonitorError) {
         do throws(UsageError) {
             try arguments.end()
-            for name in ["gdb", "core-on-panic", "seed"] where arguments.flag(name) {
+            for name in ["core-on-panic", "seed"] where arguments.flag(name) {
                 throw UsageError("--\(name) is not available in this version")
             }
             wasNamed = arguments.flag("name")
@@ -147,6 +150,13 @@ public struct RunOptions: Sendable {
             console = try RunOptions.console(arguments, isDetached: isDetached)
             waitReady = try RunOptions.seconds("wait-ready", arguments)
             waitText = arguments.value("wait-ready") ?? ""
+            if let text = arguments.value("gdb") {
+                guard let address = ListenAddress(parsing: text) else {
+                    throw UsageError(
+                        "--gdb \(text): an address is unix:PATH or tcp:PORT (tcp:127.0.0.1:PORT; of this machine only)")
+                }
+                gdb = address
+            }
             if waitReady != nil && !isDetached { throw UsageError("--wait-ready needs --detach") }
             readyDescriptor = try arguments.number("ready-fd", in: 0...65535).map { Int32($0) }
         } catch {

@@ -67,104 +67,82 @@ public struct BackingPages: Sendable {
     public let seesPageSizes: Bool
 }
 
-private final class OpenedPageMap {
-    let file: PageMapFile
-    init(_ process: Int32) throws(Errno) { file = try PageMapFile(process: process) }
-}
-
 /// Reads what is behind guest memory.
 public struct BackingReader: ~Copyable {
     private let process: Int32
-    /// Nil if it may not be opened: then `tables` are read.
-    private let pageMap: OpenedPageMap?
-    private let tables: HostPageTables?
-    private let frames = FrameSizes()
-    private let buffer = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1 << 15)
-    /// Whether PAGEMAP_SCAN is there; found out at the first use.
-    private var scans = true
-    private var seesFrames = false
+    private let source: Source
+
+    private enum Source {
+        case pageMap(OpenedPageMap)
+        /// Where the page map may not be opened.
+        case tables(HostPageTables)
+    }
 
     /// Opens the page map of a process.
     ///
     /// - Parameter vm: its VM: where the page map may not be opened, or hides frames (it is its owner's, and frames are for
     ///   CAP_SYS_ADMIN), the process's page tables are read in the kernel's memory. They do not say all of `BackingFlags`.
     public init(process: Int32, vm: KernelVM? = nil) throws(SecondStageError) {
-        let source = try Self.source(process, vm)
+        source = try Self.source(process, vm)
         self.process = process
-        pageMap = source.pageMap
-        tables = source.tables
     }
 
-    private static func source(
-        _ process: Int32, _ vm: KernelVM?
-    ) throws(SecondStageError) -> (pageMap: OpenedPageMap?, tables: HostPageTables?) {
+    private static func source(_ process: Int32, _ vm: KernelVM?) throws(SecondStageError) -> Source {
         if let vm, !SecondStageAbilities.seesFrames,
             let tables = try HostPageTables(of: vm, directMap: vm.tables().directMap)
         {
-            return (nil, tables)
+            return .tables(tables)
         }
-        do throws(Errno) { return (try OpenedPageMap(process), nil) } catch {
+        do throws(Errno) { return .pageMap(try OpenedPageMap(process)) } catch {
             throw SecondStageError.reading(process: process, error)
         }
     }
 
-    deinit {
-        buffer.deallocate()
-    }
-
     /// What is behind the slots.
-    public mutating func read(_ slots: [MemorySlot]) throws(SecondStageError) -> BackingPages {
-        var runs = RunBuilder()
-        for slot in slots {
-            runs.beginSlot()
-            if let tables {
-                try read(slot, from: tables, into: &runs)
-                continue
-            }
+    public func read(_ slots: [MemorySlot]) throws(SecondStageError) -> BackingPages {
+        switch source {
+        case .pageMap(let pageMap):
             do throws(Errno) {
-                try read(slot, into: &runs)
+                return try PageMapScan.read(slots, pageMap)
             } catch {
                 throw SecondStageError.reading(process: process, error)
             }
+        case .tables(let tables):
+            var runs = RunBuilder()
+            let frames = FrameSizes()
+            var seesFrames = false
+            for (index, slot) in slots.enumerated() {
+                runs.beginSlot(index)
+                if try read(slot, from: tables, frames, into: &runs) { seesFrames = true }
+            }
+            return BackingPages(runs: runs.finish(slots), seesFrames: seesFrames, seesPageSizes: true)
         }
-        return BackingPages(
-            runs: runs.finish(slots), seesFrames: seesFrames,
-            seesPageSizes: tables != nil || scans || frames.isReadable)
     }
 
     /// The host physical addresses of pages now: nil for one that is not present, or whose frame may not be seen.
     public func hpas(of pages: [HVA]) throws(SecondStageError) -> [HPA?] {
         var found: [HPA?] = []
         found.reserveCapacity(pages.count)
-        if let tables {
-            for page in pages {
-                let entry = PageMapEntry(try tables.chunk(page.rawValue >> 21).entries[Int(page.rawValue >> 12 & 511)])
-                found.append(entry.frame.map { HPA($0 << 12 | page.rawValue & 4095) })
+        for page in pages {
+            let entry: PageMapEntry?
+            switch source {
+            case .pageMap(let pageMap):
+                do throws(Errno) { entry = try pageMap.entry(of: page) } catch {
+                    throw SecondStageError.reading(process: process, error)
+                }
+            case .tables(let tables):
+                entry = PageMapEntry(try tables.chunk(page.rawValue >> 21).entries[Int(page.rawValue >> 12 & 511)])
             }
-            return found
-        }
-        do throws(Errno) {
-            for page in pages { found.append(try hpa(of: page)) }
-        } catch {
-            throw SecondStageError.reading(process: process, error)
+            found.append(entry?.frame.map { HPA($0 << 12 | page.rawValue & 4095) })
         }
         return found
     }
 
-    private func hpa(of page: HVA) throws(Errno) -> HPA? {
-        guard let pageMap else { return nil }
-        var entry: UInt64 = 0
-        let count = try withUnsafeMutablePointer(to: &entry) { pointer throws(Errno) in
-            try pageMap.file.entries(from: page.rawValue, into: UnsafeMutableBufferPointer(start: pointer, count: 1))
-        }
-        guard count == 1, let frame = PageMapEntry(entry).frame else { return nil }
-        return HPA(frame << 12 | page.rawValue & 4095)
-    }
-
-    /// Reads the process's page tables, 2 MiB at a time.
-    private mutating func read(
-        _ slot: MemorySlot, from tables: HostPageTables, into runs: inout RunBuilder
-    ) throws(SecondStageError) {
+    /// Reads the process's page tables, 2 MiB at a time; returns whether a frame number was among them.
+    private func read(
+        _ slot: MemorySlot, from tables: HostPageTables, _ frames: FrameSizes, into runs: inout RunBuilder
+    ) throws(SecondStageError) -> Bool {
+        var seesFrames = false
         let end = slot.userspaceAddress.rawValue &+ slot.size
         var position = slot.userspaceAddress.rawValue
         while position < end {
@@ -179,98 +157,7 @@ public struct BackingReader: ~Copyable {
             if sees { seesFrames = true }
             position &+= UInt64(count) << 12
         }
-    }
-
-    /// Reads the page map of a slot, 128 MiB at a time. Where there is nothing, PAGEMAP_SCAN finds what comes next: it does not
-    /// look at every page there.
-    private mutating func read(_ slot: MemorySlot, into runs: inout RunBuilder) throws(Errno) {
-        guard let pageMap else { return }
-        let end = slot.userspaceAddress.rawValue &+ slot.size
-        var position = slot.userspaceAddress.rawValue
-        while position < end {
-            let part = UnsafeMutableBufferPointer(rebasing: buffer[..<min(buffer.count, Int((end - position) / 4096))])
-            let count = try pageMap.file.entries(from: position, into: part)
-            guard count > 0 else { return }
-            let isEmpty = try add(UnsafeBufferPointer(rebasing: part[..<count]), at: position, into: &runs)
-            position &+= UInt64(count) << 12
-            guard isEmpty, scans, position < end else { continue }
-            guard let found = try pageMap.file.scan(from: position, to: end, limit: 1, mostPages: 1) else {
-                scans = false
-                continue
-            }
-            position = found.regions.first.map { max(position, $0.start) } ?? end
-        }
-    }
-
-    /// Adds entries, of each 2 MiB with what the kernel says of them; returns whether there are none.
-    private mutating func add(
-        _ entries: UnsafeBufferPointer<UInt64>, at start: UInt64, into runs: inout RunBuilder
-    ) throws(Errno) -> Bool {
-        var isEmpty = true
-        var index = 0
-        while index < entries.count {
-            let position = start &+ UInt64(index) << 12
-            let count = min(512 - Int(position >> 12 & 511), entries.count - index)
-            let chunk = UnsafeBufferPointer(rebasing: entries[index..<index + count])
-            index += count
-            var union: UInt64 = 0
-            for entry in chunk { union |= entry }
-            // Neither present nor swapped out.
-            if union >> 62 == 0 { continue }
-            isEmpty = false
-            try add(chunk: chunk, at: position, into: &runs)
-        }
-        return isEmpty
-    }
-
-    /// Adds entries of one 2 MiB.
-    private mutating func add(
-        chunk: UnsafeBufferPointer<UInt64>, at start: UInt64, into runs: inout RunBuilder
-    ) throws(Errno) {
-        func add(_ entries: UnsafeBufferPointer<UInt64>, _ start: UInt64, _ categories: UInt64?) {
-            if runs.add(entries, at: HVA(start), categories: categories, frames: frames) { seesFrames = true }
-        }
-        guard scans, let pageMap, let first = chunk.firstIndex(where: { $0 >> 62 != 0 }) else {
-            return add(chunk, start, nil)
-        }
-        // One entry of the upper level maps all of it, or small ones do: a page tells. PAGEMAP_SCAN looks at every page that it
-        // is given, however few it is to find.
-        let mayHaveZeros = chunk.contains(where: Self.mayBeZeroPage)
-        let range = mayHaveZeros ? 0..<chunk.count : first..<first + 1
-        let end = start &+ UInt64(range.upperBound) << 12
-        guard let found = try pageMap.file.scan(from: start &+ UInt64(range.lowerBound) << 12, to: end, limit: 512),
-            let page = found.regions.first
-        else { return add(chunk, start, nil) }
-        guard mayHaveZeros else { return add(chunk, start, page.categories & PageRegion.huge) }
-        for region in found.regions where region.start >= start && region.end <= end {
-            let part = Int((region.start - start) >> 12)..<Int((region.end - start) >> 12)
-            add(UnsafeBufferPointer(rebasing: chunk[part]), region.start, region.categories)
-        }
-    }
-
-    /// Whether an entry may be of the page of zeros: present, of no file, and not known to be mapped once only.
-    private static func mayBeZeroPage(_ entry: UInt64) -> Bool { entry & (1 << 63 | 1 << 61 | 1 << 56) == 1 << 63 }
-}
-
-/// An entry of /proc/PID/pagemap.
-struct PageMapEntry {
-    let rawValue: UInt64
-    init(_ rawValue: UInt64) { self.rawValue = rawValue }
-
-    var isPresent: Bool { rawValue >> 63 != 0 }
-    var isSwapped: Bool { rawValue >> 62 & 1 != 0 }
-    /// The frame; nil if there is none, or it is not shown (0).
-    var frame: UInt64? {
-        let frame = rawValue & ((1 << 55) - 1)
-        return isPresent && frame != 0 ? frame : nil
-    }
-
-    var flags: BackingFlags {
-        var flags: BackingFlags = isPresent ? .present : .swapped
-        if rawValue >> 61 & 1 != 0 { flags.insert(.shared) }
-        if rawValue >> 56 & 1 != 0 { flags.insert(.exclusive) }
-        if rawValue >> 55 & 1 != 0 { flags.insert(.softDirty) }
-        return flags
+        return seesFrames
     }
 }
 

@@ -36,6 +36,14 @@ private struct RunRecord {
     var slot: UInt16
     var flags: UInt8
     var pageShift: UInt8
+
+    /// Whether the other is what comes next, and alike.
+    func isContinued(by other: RunRecord) -> Bool {
+        other.slot == slot && other.flags == flags && other.pageShift == pageShift
+            && other.page == page &+ UInt64(count)
+            && other.frame == (frame == 0 ? 0 : frame &+ UInt64(count))
+            && !count.addingReportingOverflow(other.count).overflow
+    }
 }
 
 /// Joins pages that are consecutive and alike.
@@ -46,7 +54,6 @@ struct RunBuilder {
     private var nextFrame: UInt64 = 0
     /// The bits of the entry and the page size of the current run.
     private var key: UInt64 = 0
-    private var slotCount = 0
 
     /// Bits 63-61, 56 and 55: what makes pages different.
     private static let kind: UInt64 = 7 << 61 | 3 << 55
@@ -54,11 +61,24 @@ struct RunBuilder {
     private static let zero: UInt64 = 1 << 12
     private static let shiftMask: UInt64 = 0xff
 
-    /// What follows is of the next slot.
-    mutating func beginSlot() {
+    /// What follows is of that slot, by its position in the list.
+    mutating func beginSlot(_ slot: Int) {
         close()
-        slotCount += 1
-        current.slot = UInt16(truncatingIfNeeded: slotCount - 1)
+        current.slot = UInt16(truncatingIfNeeded: slot)
+    }
+
+    /// Adds what another one has, which comes after all that was added here.
+    mutating func append(_ other: RunBuilder) {
+        close()
+        var other = other
+        other.close()
+        var added = other.records[...]
+        // A run that was cut where one piece of memory ends and the next begins.
+        if let last = records.last, let first = added.first, last.isContinued(by: first) {
+            records[records.count - 1].count += first.count
+            added.removeFirst()
+        }
+        records.append(contentsOf: added)
     }
 
     /// Adds entries of the page map; returns whether a frame number was among them.

@@ -3,6 +3,7 @@
 import Addresses
 import Glibc
 import GuestMemory
+import TestSupport
 import Testing
 
 @testable import SecondStage
@@ -77,7 +78,7 @@ let canLoadPrograms = (try? BPFKernelMemory()) != nil
             id: 7, name: "test", guestPhysicalAddress: GPA(0x10_0000), size: UInt64(size),
             userspaceAddress: HVA(UInt64(UInt(bitPattern: area))))
         for _ in 0..<2 {
-            var reader = try BackingReader(process: getpid())
+            let reader = try BackingReader(process: getpid())
             let found = try reader.read([slot])
             let pages = found.runs.flatMap { run in
                 stride(from: 0, to: run.size, by: 4096).map { (run.gpa &+ $0).rawValue }
@@ -94,6 +95,65 @@ let canLoadPrograms = (try? BPFKernelMemory()) != nil
         }
     }
 
+    /// Larger than what one thread reads at once: the pieces are put together in order, and none is lost.
+    @Test func computedViewInPieces() throws {
+        let size = 3 << 29
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+        let area = try #require(mmap(nil, size + (2 << 20), PROT_READ | PROT_WRITE, flags, -1, 0))
+        defer { munmap(area, size + (2 << 20)) }
+        madvise(area, size + (2 << 20), 15)
+        var random = Random(seed: 7)
+        var touched: Set<UInt64> = [0, 131_071, 131_072, 131_073, 262_143, 262_144, 393_215]
+        for _ in 0..<200 { touched.insert(random.next() % 393_216) }
+        for page in touched { area.storeBytes(of: 1, toByteOffset: Int(page) * 4096, as: UInt8.self) }
+        let base = HVA(UInt64(UInt(bitPattern: area)))
+        let slots = [
+            MemorySlot(
+                id: 0, name: "low", guestPhysicalAddress: GPA(0), size: UInt64(size), userspaceAddress: base),
+            // The same memory once more: a slot of its own, and no run goes over from one to the other.
+            MemorySlot(
+                id: 1, name: "again", guestPhysicalAddress: GPA(UInt64(size)), size: UInt64(size),
+                userspaceAddress: base),
+        ]
+        let reader = try BackingReader(process: getpid())
+        let found = try reader.read(slots)
+        for slot in 0..<2 as Range<UInt32> {
+            let runs = found.runs.filter { $0.slot == slot }
+            let pages = runs.flatMap { run in
+                stride(from: 0, to: run.size, by: 4096).map { ((run.hva - base) + $0) / 4096 }
+            }
+            #expect(pages == touched.sorted())
+            guard found.seesFrames else { continue }
+            #expect(try reader.hpas(of: runs.map(\.hva)) == runs.map(\.hpa))
+        }
+    }
+
+    @Test func runsThatWereCut() {
+        // Present and shared, frames in order.
+        let entries = (0..<8).map { 1 << 63 | 1 << 61 | (0x100 + UInt64($0)) }
+        func runs(_ parts: [Range<Int>], slots: [Int]) -> [BackingRun] {
+            let slot = MemorySlot(
+                id: 0, name: "a", guestPhysicalAddress: GPA(0), size: 1 << 20, userspaceAddress: HVA(0x10_0000))
+            var whole = RunBuilder()
+            for (part, number) in zip(parts, slots) {
+                var piece = RunBuilder()
+                piece.beginSlot(number)
+                entries.withUnsafeBufferPointer { all in
+                    _ = piece.add(
+                        UnsafeBufferPointer(rebasing: all[part]), at: HVA(0x10_0000 + UInt64(part.lowerBound) * 4096),
+                        categories: 0, frames: FrameSizes())
+                }
+                whole.append(piece)
+            }
+            return Array(whole.finish([slot, slot]))
+        }
+        #expect(runs([0..<8], slots: [0]).count == 1)
+        #expect(runs([0..<3, 3..<8], slots: [0, 0]) == runs([0..<8], slots: [0]))
+        #expect(runs([0..<3, 4..<8], slots: [0, 0]).count == 2)
+        #expect(runs([0..<3, 3..<8], slots: [0, 1]).count == 2)
+        #expect(runs([0..<3, 3..<3, 3..<8], slots: [0, 0, 0]).count == 1)
+    }
+
     @Test func memoryOfThisProcess() throws {
         let size = 16 * 4096
         let area = try #require(mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
@@ -108,7 +168,7 @@ let canLoadPrograms = (try? BPFKernelMemory()) != nil
         let untouched = try #require(memory.page(at: GPA(8 * 4096)))
         #expect(untouched.load(as: UInt64.self) == 0)
         #expect(memory.page(at: GPA(UInt64(size))) == nil)
-        var reader = try BackingReader(process: getpid())
+        let reader = try BackingReader(process: getpid())
         // The untouched page was answered without being brought in.
         let present = try reader.read([slot]).runs.map(\.gpa)
         #expect(!present.contains(GPA(8 * 4096)))

@@ -22,7 +22,8 @@ enum CommandLineInterface {
         }
     }
 
-    private static func dispatch(_ words: [String], verbs: [Verb], output: Output) throws -> ExitStatus {
+    /// Runs the verb that the words name.
+    static func dispatch(_ words: [String], verbs: [Verb], output: Output) throws -> ExitStatus {
         guard let first = words.first else {
             try output.write(help(verbs))
             return .usage

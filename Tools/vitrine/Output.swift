@@ -32,6 +32,18 @@ final class Output {
     private var file: ReplacedFile?
     private var name = "standard output"
     private var buffer: [UInt8] = []
+    /// What was written, where it goes nowhere else.
+    private(set) var kept: [UInt8]?
+    /// No more than that is kept.
+    private static let mostKept = 4 << 20
+
+    /// Output that is kept here, without colours.
+    init(keeping: Void) {
+        descriptor = -1
+        isTerminal = false
+        isColoured = false
+        kept = []
+    }
 
     /// Output to a descriptor, which stays the caller's.
     init(descriptor: Int32 = STDOUT_FILENO) {
@@ -107,6 +119,10 @@ final class Output {
         if !isFile && !buffer.isEmpty { progress?.end() }
         var start = 0
         defer { buffer.removeAll(keepingCapacity: true) }
+        if let already = kept {
+            kept?.append(contentsOf: buffer.prefix(Output.mostKept - already.count))
+            return
+        }
         while start < buffer.count {
             let count = buffer.withUnsafeBytes { bytes in
                 Glibc.write(descriptor, bytes.baseAddress.map { $0 + start }, bytes.count - start)

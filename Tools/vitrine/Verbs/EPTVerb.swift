@@ -99,7 +99,7 @@ extension InspectionVerbs {
         // Without the right to see frame numbers, the process's page tables are read as the kernel has them, if that is allowed.
         let vm =
             SecondStageAbilities.seesFrames ? nil : try? KernelVM.open(process: target.pid, index: index(of: target))
-        var reader = try BackingReader(process: target.pid, vm: vm)
+        let reader = try BackingReader(process: target.pid, vm: vm)
         let backing = try reader.read(target.slots.slots)
         return SecondStageReport(
             name: target.name, pid: target.pid, source: .computed, slots: target.slots, kernel: nil, backing: backing,
@@ -124,7 +124,7 @@ extension InspectionVerbs {
             check = try checker.check()
         }
         // What the process has explains the tables; without the right to see it they are shown alone.
-        if withBacking, var reader = try? BackingReader(process: target.pid, vm: vm) {
+        if withBacking, let reader = try? BackingReader(process: target.pid, vm: vm) {
             backing = try? reader.read(slots.slots)
         }
         return SecondStageReport(

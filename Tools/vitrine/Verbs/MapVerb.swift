@@ -53,7 +53,7 @@ extension InspectionVerbs {
 
     /// What the host has behind the slots; nil without the right to see it, or where there is no process.
     static func backing(of target: any Target) -> BackingPages? {
-        guard target.pid > 0, var reader = try? BackingReader(process: target.pid) else { return nil }
+        guard target.pid > 0, let reader = try? BackingReader(process: target.pid) else { return nil }
         return try? reader.read(target.slots.slots)
     }
 

@@ -38,10 +38,12 @@ extension LifecycleVerbs {
         let options = try RunOptions(&arguments)
         let program = try monitorProgram()
         guard options.isDetached else {
+            if let address = options.gdb { try startStub(address, for: options.name) }
             throw CommandError(
                 .unable, ChildProcess.become(path: program, arguments: ["vitrine-vmm"] + words).description)
         }
         try startDetached(program, words, options)
+        if let address = options.gdb { try startStub(address, for: options.name) }
         if let seconds = options.waitReady { try waitUntilReady(options, seconds) }
         if options.console == .pty { try tellTerminal(options.name, output) }
         return .success
@@ -80,7 +82,7 @@ extension LifecycleVerbs {
     }
 
     /// Closes the writing end, and reads what the other holder of it writes until it closes it as well.
-    private static func readAll(_ pipe: consuming Pipe) throws -> String {
+    static func readAll(_ pipe: consuming Pipe) throws -> String {
         let reading = pipe.takeReading()
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)

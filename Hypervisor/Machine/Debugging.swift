@@ -1,0 +1,340 @@
+// What a debugger asks of a machine: to stop, to step, to stop at places.
+//
+//     debugAttach -> (all vCPUs parked) -> setBreakpoints -> debugGo -> event debugStop -> ... -> debugDetach
+//
+// All or none: while one vCPU is looked at every vCPU is parked. Everything here is called on control threads, while the vCPUs are parked.
+
+import Addresses
+import GuestMemory
+import KVM
+import Synchronization
+import SystemCalls
+
+/// What a vCPU does when a debugged machine goes on.
+public enum DebugAction: String, CaseIterable, Sendable {
+    /// It stays where it is.
+    case stay
+    /// It runs.
+    case run
+    /// It executes one instruction.
+    case step
+}
+
+/// A place where a debugged machine is to stop.
+public struct DebugBreakpoint: Hashable, Sendable {
+    /// What happens there.
+    public enum Kind: String, CaseIterable, Sendable {
+        /// The instruction at the address is about to run; by INT3, or a debug register where INT3 does not stop the guest.
+        case software
+        /// The instruction at the address is about to run; by a debug register.
+        case hardware
+        /// The bytes are written.
+        case write
+        /// The bytes are read or written.
+        case access
+    }
+
+    /// What happens there.
+    public let kind: Kind
+    /// The linear address.
+    public let address: GVA
+    /// Where that is in guest memory now.
+    public let gpa: GPA
+    /// How many bytes are watched: 1, 2, 4 or 8.
+    public let length: Int
+
+    /// A place.
+    public init(_ kind: Kind, at address: GVA, gpa: GPA, length: Int = 1) {
+        self.kind = kind
+        self.address = address
+        self.gpa = gpa
+        self.length = length
+    }
+}
+
+/// Why a debugged machine stopped.
+public enum DebugReason: Hashable, Sendable {
+    /// The instruction that was asked for was executed.
+    case step
+    /// A breakpoint, by a debug register.
+    case hardware(GVA)
+    /// A breakpoint, by INT3.
+    case software(GVA)
+    /// A watchpoint; its address.
+    case watch(GVA)
+}
+
+/// What a debugger has set up.
+struct DebugState {
+    /// INT3 in place of a byte of the guest's.
+    struct Patch {
+        let gpa: GPA
+        let original: UInt8
+    }
+
+    /// A watchpoint that is looked at after each instruction, because debug registers do not see what this host emulates.
+    struct Compared {
+        let address: GVA
+        let gpa: GPA
+        let length: Int
+        var value: [UInt8]
+    }
+
+    let abilities: DebugAbilities
+    /// Whether the guest ran when the debugger came.
+    let wasRunning: Bool
+    var software: [DebugBreakpoint] = []
+    var patches: [Patch] = []
+    var registers: [HardwareBreakpoint] = []
+    var compared: [Compared] = []
+    var actions: [DebugAction]
+    /// Watchpoints that were hit while another stop was told.
+    var pending: [(vcpu: Int, reason: DebugReason)] = []
+}
+
+extension Machine {
+    /// Stops every vCPU for a debugger; there is one at a time.
+    ///
+    /// - Returns: whether the guest ran.
+    public func debugAttach(_ abilities: DebugAbilities) throws(MachineError) -> Bool {
+        guard core.withLock({ $0.debug == nil }) else { throw .input("a debugger is attached already") }
+        let ran = state == .running
+        pause()
+        core.update { core in
+            core.debug = DebugState(
+                abilities: abilities, wasRunning: ran, actions: Array(repeating: .run, count: vcpus.count))
+        }
+        return ran
+    }
+
+    /// Makes the guest what it was before `debugAttach`: no breakpoints, and running if it ran then.
+    public func debugDetach() {
+        guard let debug = core.withLock({ $0.debug }) else { return }
+        pause()
+        control.withLock { _ in
+            unpatch(debug.patches)
+            for vcpu in vcpus { try? vcpu.setGuestDebug() }
+            core.update { core in
+                core.debug = nil
+                for index in core.workers.indices { core.workers[index].held = false }
+            }
+        }
+        if debug.wasRunning { resume() }
+    }
+
+    /// Where to stop from now on; instead of what was asked for before. The vCPUs are parked.
+    public func setBreakpoints(_ breakpoints: [DebugBreakpoint]) throws(MachineError) {
+        guard let debug = core.withLock({ $0.debug }) else { throw .input("no debugger is attached") }
+        guard state != .running else { throw .state(state, "breakpoints are set while the guest stands still") }
+        let (registers, compared, patched) = try plan(breakpoints, debug.abilities)
+        try control.withLock { _ throws(MachineError) in
+            unpatch(debug.patches)
+            core.update { core in
+                core.debug?.software = breakpoints.filter { $0.kind == .software }
+                core.debug?.registers = registers
+                core.debug?.compared = compared
+                core.debug?.patches = []
+            }
+            try patch(patched)
+        }
+    }
+
+    /// What each breakpoint is made of on this host.
+    private func plan(
+        _ breakpoints: [DebugBreakpoint], _ abilities: DebugAbilities
+    ) throws(MachineError) -> ([HardwareBreakpoint], [DebugState.Compared], [GPA]) {
+        var registers: [HardwareBreakpoint] = []
+        var compared: [DebugState.Compared] = []
+        var patched: [GPA] = []
+        for breakpoint in breakpoints {
+            let address = breakpoint.address.rawValue
+            switch breakpoint.kind {
+            case .software where abilities.softwareBreakpoints: patched.append(breakpoint.gpa)
+            case .software, .hardware: registers.append(HardwareBreakpoint(address))
+            case .write where !abilities.watchpoints && abilities.steps:
+                guard let value = bytes(at: breakpoint.gpa, breakpoint.length) else {
+                    throw .input("the address \(breakpoint.gpa.hex) is not in the guest's memory")
+                }
+                compared.append(
+                    DebugState.Compared(
+                        address: breakpoint.address, gpa: breakpoint.gpa, length: breakpoint.length, value: value))
+            case .write, .access:
+                guard abilities.watchpoints else {
+                    throw .input("this host's KVM does not tell when the guest reads; watch for writing instead")
+                }
+                guard [1, 2, 4, 8].contains(breakpoint.length), address % UInt64(breakpoint.length) == 0 else {
+                    throw .input("a watchpoint covers 1, 2, 4 or 8 bytes at a multiple of that")
+                }
+                let access: HardwareBreakpoint.Access = breakpoint.kind == .write ? .write : .readWrite
+                registers.append(HardwareBreakpoint(address, access, length: breakpoint.length))
+            }
+        }
+        // The same place twice takes one register.
+        registers = registers.enumerated().filter { registers.firstIndex(of: $1) == $0 }.map(\.element)
+        guard registers.count <= 4 else {
+            let reason =
+                abilities.softwareBreakpoints
+                ? "" : ", and this host's KVM does not stop at INT3, so that each breakpoint takes one"
+            throw .input("the processor has four debug registers\(reason): delete a breakpoint or a watchpoint first")
+        }
+        if !registers.isEmpty && !abilities.hardwareBreakpoints {
+            throw .input("this host's KVM stops neither at INT3 nor at debug registers; only stepping works here")
+        }
+        return (registers, compared, patched)
+    }
+
+    /// Lets a stopped machine go on, each vCPU in its way.
+    ///
+    /// - Returns: a watchpoint that was hit together with the last stop: then nothing runs, this is the next stop.
+    public func debugGo(_ actions: [DebugAction]) throws(MachineError) -> (vcpu: Int, reason: DebugReason)? {
+        guard actions.count == vcpus.count else { throw .input("an action for each of \(vcpus.count) vCPUs is needed") }
+        return try control.withLock { _ throws(MachineError) in
+            let before = core.update { core in
+                let pending = core.debug?.pending.first
+                if pending != nil { core.debug?.pending.removeFirst() }
+                core.debug?.actions = actions
+                return (state: core.state, debug: core.debug, pending: pending)
+            }
+            guard let debug = before.debug else { throw .input("no debugger is attached") }
+            guard before.state == .paused || before.state == .prelaunch else {
+                throw .state(before.state, "the guest cannot go on")
+            }
+            if let pending = before.pending { return pending }
+            do throws(KVMError) {
+                for (vcpu, action) in zip(vcpus, actions) where action != .stay { try arm(vcpu, action, debug) }
+            } catch { throw .kvm(error) }
+            core.update { core in
+                for index in core.workers.indices { core.workers[index].held = actions[index] == .stay }
+                if core.state == .prelaunch { core.startTime = monotonicNanoseconds() }
+                core.state = .running
+                core.awaitingReset = false
+                core.park = false
+            }
+            return nil
+        }
+    }
+
+    /// Has a vCPU stop where it is to. One that runs past places that are compared steps all the way.
+    private func arm(_ vcpu: VCPU, _ action: DebugAction, _ debug: DebugState) throws(KVMError) {
+        let steps = action == .step || !debug.compared.isEmpty
+        try vcpu.setGuestDebug(
+            singleStep: steps, softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
+            blocksInterrupts: action == .step && debug.abilities.blocksInterrupts)
+    }
+
+    /// A vCPU stopped, on its thread; true if it goes on at once.
+    func debugged(_ stop: DebugStop, _ vcpu: VCPU) -> Bool {
+        let number = Int(vcpu.number)
+        guard let debug = core.withLock({ $0.debug }) else {
+            // Left over from a debugger that is gone.
+            try? vcpu.setGuestDebug()
+            return true
+        }
+        guard let reason = reason(of: stop, number, debug) else {
+            guard stop.exception == 3 else { return true }
+            // An INT3 of the guest's own.
+            try? vcpu.setGuestDebug(
+                singleStep: debug.actions[number] == .step || !debug.compared.isEmpty, softwareBreakpoints: true,
+                breakpoints: debug.registers, injectsBreakpoint: true)
+            return true
+        }
+        let tells = core.update { core in
+            guard core.state == .running else {
+                if case .watch = reason { core.debug?.pending.append((number, reason)) }
+                return false
+            }
+            core.state = .paused
+            core.park = true
+            return true
+        }
+        kickAll()
+        if tells { events(.debugStop(vcpu: number, reason)) }
+        return false
+    }
+
+    /// What a stop means; nil if nobody asked for it.
+    private func reason(of stop: DebugStop, _ vcpu: Int, _ debug: DebugState) -> DebugReason? {
+        if stop.exception == 3 {
+            let address = GVA(stop.address)
+            return debug.software.contains { $0.address == address } ? .software(address) : nil
+        }
+        if let changed = changed(debug) { return .watch(changed) }
+        for (index, register) in debug.registers.enumerated() where stop.dr6 >> UInt64(index) & 1 != 0 {
+            let address = GVA(register.address)
+            return register.access == .execute ? .hardware(address) : .watch(address)
+        }
+        return debug.actions[vcpu] == .step ? .step : nil
+    }
+
+    /// The first compared place that holds something else than before.
+    private func changed(_ debug: DebugState) -> GVA? {
+        for (index, place) in debug.compared.enumerated() {
+            guard let now = bytes(at: place.gpa, place.length), now != place.value else { continue }
+            core.update { core in
+                guard core.debug?.compared.indices.contains(index) == true else { return }
+                core.debug?.compared[index].value = now
+            }
+            return place.address
+        }
+        return nil
+    }
+
+    /// After a reset, whose image has none of it.
+    func restoreBreakpoints() throws(MachineError) {
+        guard let debug = core.withLock({ $0.debug }), !debug.patches.isEmpty else { return }
+        core.update { $0.debug?.patches = [] }
+        try patch(debug.patches.map(\.gpa))
+    }
+
+    private func patch(_ places: [GPA]) throws(MachineError) {
+        var patches: [DebugState.Patch] = []
+        for gpa in places {
+            guard let original = bytes(at: gpa, 1), ram.write([0xcc], at: gpa) else {
+                unpatch(patches)
+                throw .input("the address \(gpa.hex) is not in the guest's memory")
+            }
+            patches.append(DebugState.Patch(gpa: gpa, original: original[0]))
+        }
+        let made = patches
+        core.update { $0.debug?.patches = made }
+    }
+
+    private func unpatch(_ patches: [DebugState.Patch]) {
+        // What the guest has written there meanwhile stays.
+        for patch in patches where bytes(at: patch.gpa, 1) == [0xcc] { _ = ram.write([patch.original], at: patch.gpa) }
+    }
+
+    private func bytes(at gpa: GPA, _ count: Int) -> [UInt8]? {
+        ram.pieces(at: gpa, count: UInt64(count)).map { $0.flatMap { Array($0) } }
+    }
+}
+
+// MARK: Registers and memory
+
+extension Machine {
+    /// Every register of a vCPU, in the order of `VCPU.registerNames`.
+    public func namedRegisters(vcpu: Int) throws(MachineError) -> [[UInt8]] {
+        try onVCPU(vcpu) { vcpu throws(KVMError) in try vcpu.namedRegisters() }
+    }
+
+    /// Writes a register of a vCPU that stands still.
+    public func setNamedRegister(_ name: String, _ bytes: [UInt8], vcpu: Int) throws(MachineError) {
+        guard state != .running else { throw .state(state, "registers are written while the guest stands still") }
+        let isSet = try onVCPU(vcpu) { vcpu throws(KVMError) in try vcpu.setNamedRegister(name, bytes) }
+        guard isSet else { throw .input("the register \(name) cannot be written, or not with \(bytes.count) bytes") }
+    }
+
+    /// Writes guest memory, for a debugger. Breakpoints in it stay where they are.
+    public func debugWrite(_ bytes: [UInt8], at gpa: GPA) throws(MachineError) {
+        guard let debug = core.withLock({ $0.debug }) else { throw .input("no debugger is attached") }
+        try control.withLock { _ throws(MachineError) in
+            unpatch(debug.patches)
+            let isWritten = ram.write(bytes, at: gpa)
+            core.update { $0.debug?.patches = [] }
+            try patch(debug.patches.map(\.gpa))
+            guard isWritten else {
+                throw .input("\(bytes.count) bytes at \(gpa.hex) are not all in the guest's memory")
+            }
+        }
+    }
+}
