@@ -74,6 +74,8 @@ final class PrivateLibvirt: @unchecked Sendable {
             LibvirtHost.binaries.path, try Self.images(),
         ]
         process.standardInput = input
+        // Nobody else may hold it: not what is started later, in there.
+        _ = fcntl(input.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
         let log = try TemporaryFolder()
         let errors = try log.file("errors")
         process.standardOutput = FileHandle.nullDevice
