@@ -75,6 +75,8 @@ let package = Package(
         module("GuestMemory", ["Addresses", "SystemCalls"]),
 
         module("Cores", ["Addresses", "SystemCalls", "GuestMemory"]),
+        // The format of a guest in a file.
+        module("SavedGuests", ["SystemCalls", "CSystem"]),
 
         // Engine: what page tables mean.
         module("PageTables", ["Addresses", "GuestMemory"]),
@@ -87,13 +89,17 @@ let package = Package(
             path: "Hypervisor/SecondStage", exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
 
         // The monitor's side: KVM, the machine, the outward protocol.
-        module("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory"]),
-        module("Machine", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "Layouts", "PageTables"]),
+        module("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "SavedGuests"]),
+        module(
+            "Machine",
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "SavedGuests", "KVM", "Layouts", "PageTables",
+            ]),
         module(
             "Monitor",
             [
-                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "Machine", "Options",
-                "PageTables", "GuestFolders", "GuestImages",
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "Cores", "SavedGuests", "JSON", "KVM", "Layouts",
+                "Machine", "Options", "PageTables", "GuestFolders", "GuestImages",
             ]),
 
         // The inspector's side: where tables are read from, and what is said of them.

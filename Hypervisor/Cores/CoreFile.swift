@@ -27,6 +27,8 @@ public final class CoreFile: PhysicalMemory, Sendable {
     public let segments: [CoreSegment]
     /// RAM of which the file has the place, but (beyond `segments`) not the contents: a dump of tables alone.
     public let emptyRanges: [ClosedRange<GPA>]
+    /// RAM that is zeros and therefore not in the file.
+    public let zeroRanges: [ClosedRange<GPA>]
     /// What Vitrine added for each CPU, in dumps that it saved.
     public let savedCPUs: [SavedCPU]
     /// What the CPUs of an ARM machine translate by, in dumps that Vitrine saved.
@@ -63,6 +65,7 @@ public final class CoreFile: PhysicalMemory, Sendable {
             segments = [CoreSegment(start: GPA(0), size: size & ~4095, offset: 0)]
             cpus = []
             emptyRanges = []
+            zeroRanges = []
             savedCPUs = []
             armCPUs = []
             layout = nil
@@ -73,6 +76,7 @@ public final class CoreFile: PhysicalMemory, Sendable {
         segments = try CoreSegment.segments(headers.segments, fileSize: size)
         guard !segments.isEmpty else { throw .format("a core without memory") }
         emptyRanges = try CoreSegment.emptyRanges(headers.segments)
+        zeroRanges = try CoreSegment.zeroRanges(headers.segments)
         var notes = CoreNotes()
         for header in headers.segments where header.type == ProgramHeader.note {
             guard header.fileSize <= CoreFile.noteLimit else { throw .header("notes of \(header.fileSize) bytes") }
@@ -108,12 +112,44 @@ public final class CoreFile: PhysicalMemory, Sendable {
         return address &- segment.start < segment.size ? segment : nil
     }
 
+    /// How many bytes from an address on are zeros that the file does not hold.
+    private func zeros(from address: GPA, atMost limit: Int) -> Int {
+        var low = 0
+        var high = zeroRanges.count
+        while low < high {
+            let middle = (low + high) / 2
+            if zeroRanges[middle].upperBound < address { low = middle + 1 } else { high = middle }
+        }
+        guard low < zeroRanges.count, zeroRanges[low].contains(address) else { return 0 }
+        var last = zeroRanges[low].upperBound
+        // A segment that has the bytes comes first.
+        if let next = firstSegment(after: address), next <= last { last = GPA(next.rawValue &- 1) }
+        return Int(min(UInt64(limit), (last &- address) &+ 1))
+    }
+
+    /// The start of the first segment behind an address that is in none.
+    private func firstSegment(after address: GPA) -> GPA? {
+        var low = 0
+        var high = segments.count
+        while low < high {
+            let middle = (low + high) / 2
+            if segments[middle].start <= address { low = middle + 1 } else { high = middle }
+        }
+        return low < segments.count ? segments[low].start : nil
+    }
+
     /// Copies bytes out of the file; false if one of them is not in it.
     public func read(_ address: GPA, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
         var done = 0
         while done < buffer.count {
-            guard let current = address.advanced(by: UInt64(done)), let segment = segment(containing: current) else {
-                return false
+            guard let current = address.advanced(by: UInt64(done)) else { return false }
+            guard let segment = segment(containing: current) else {
+                let count = zeros(from: current, atMost: buffer.count - done)
+                guard count > 0 else { return false }
+                UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])
+                    .initializeMemory(as: UInt8.self, repeating: 0)
+                done += count
+                continue
             }
             let inside = current &- segment.start
             let count = Int(min(UInt64(buffer.count - done), segment.size - inside))

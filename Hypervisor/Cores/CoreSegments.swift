@@ -75,6 +75,33 @@ extension CoreSegment {
         return result
     }
 
+    /// Physical ranges of segments that have more memory than bytes in the file: zeros (gABI, p_memsz), by ascending
+    /// address.
+    static func zeroRanges(_ headers: [ProgramHeader]) throws(CoreError) -> [ClosedRange<GPA>] {
+        var found: [ClosedRange<GPA>] = []
+        for (index, header) in headers.enumerated()
+        where header.type == ProgramHeader.load && header.fileSize != 0 && header.memorySize > header.fileSize {
+            guard let first = GPA(header.physicalAddress).advanced(by: header.fileSize),
+                let last = GPA(header.physicalAddress).advanced(by: header.memorySize - 1)
+            else { throw .overflow("segment \(index), GPA \(GPA(header.physicalAddress).hex),") }
+            found.append(first...last)
+        }
+        return merged(found)
+    }
+
+    /// Ranges by ascending address, those that overlap or adjoin as one.
+    public static func merged(_ ranges: [ClosedRange<GPA>]) -> [ClosedRange<GPA>] {
+        var result: [ClosedRange<GPA>] = []
+        for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = result.last, last.upperBound.rawValue == .max || range.lowerBound <= last.upperBound &+ 1 {
+                result[result.count - 1] = last.lowerBound...max(last.upperBound, range.upperBound)
+            } else {
+                result.append(range)
+            }
+        }
+        return result
+    }
+
     private static func joined(_ segments: [CoreSegment]) throws(CoreError) -> [CoreSegment] {
         let sorted = segments.sorted { ($0.start, $0.size) < ($1.start, $1.size) }
         var result: [CoreSegment] = []

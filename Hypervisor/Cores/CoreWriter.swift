@@ -37,13 +37,23 @@ public struct CoreWriter: Sendable {
     /// An empty dump.
     public init() {}
 
-    private var notes: [UInt8] {
+    private var notes: [UInt8] { notes(withStatus: false) }
+
+    /// The notes of a core that has all memory: debuggers read those as well.
+    var memoryNotes: [UInt8] { notes(withStatus: true) }
+
+    private func notes(withStatus: Bool) -> [UInt8] {
         func note(_ owner: [UInt8], _ type: UInt64, _ body: [UInt8]) -> [UInt8] {
             func padded(_ part: [UInt8]) -> [UInt8] { part + [UInt8](repeating: 0, count: (4 - part.count % 4) % 4) }
             return Cores.bytes(UInt32(owner.count)) + Cores.bytes(UInt32(body.count)) + Cores.bytes(UInt32(type))
                 + padded(owner) + padded(body)
         }
         var notes: [UInt8] = []
+        if withStatus {
+            for (number, cpu) in cpus.enumerated() {
+                notes += note(Array("CORE\0".utf8), CoreCPU.statusType, cpu.processStatus(number: number))
+            }
+        }
         for cpu in cpus { notes += note(Array("QEMU\0".utf8), 0, cpu.descriptor) }
         for cpu in savedCPUs { notes += note(SavedCPU.owner, SavedCPU.cpuType, cpu.descriptor) }
         for cpu in armCPUs { notes += note(SavedCPU.owner, SavedARMCPU.type, cpu.descriptor) }
@@ -74,38 +84,23 @@ public struct CoreWriter: Sendable {
         let notesAt = 64 + 56 * UInt64(count)
         let sectionAt = (notesAt + UInt64(notes.count) + 7) & ~7
         var offset = (sectionAt + (hasSection ? 64 : 0) + 4095) & ~4095
-        var head: [UInt8] = [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + [UInt8](repeating: 0, count: 8)
-        head += Cores.bytes(4 as UInt16) + Cores.bytes(machine.rawValue) + Cores.bytes(1 as UInt32)
-        head += Cores.bytes(0 as UInt64) + Cores.bytes(64 as UInt64) + Cores.bytes(hasSection ? sectionAt : 0)
-        head += Cores.bytes(0 as UInt32) + Cores.bytes(64 as UInt16) + Cores.bytes(56 as UInt16)
-        head += Cores.bytes(UInt16(hasSection ? 0xffff : count)) + Cores.bytes(64 as UInt16)
-        head += Cores.bytes(UInt16(hasSection ? 1 : 0)) + Cores.bytes(0 as UInt16)
-        func header(_ type: UInt32, offset: UInt64, physical: UInt64, fileSize: UInt64, memorySize: UInt64) {
-            head += Cores.bytes(type) + Cores.bytes(4 as UInt32)
-            for number in [offset, 0, physical, fileSize, memorySize, 0] as [UInt64] { head += Cores.bytes(number) }
-        }
-        header(
-            ProgramHeader.note, offset: notesAt, physical: 0, fileSize: UInt64(notes.count),
-            memorySize: UInt64(notes.count))
+        var header = CoreHeader(machine: machine, segments: count, sectionAt: hasSection ? sectionAt : nil)
+        header.segment(ProgramHeader.note, offset: notesAt, physical: 0, fileSize: UInt64(notes.count))
         for range in ram {
-            header(
+            header.segment(
                 ProgramHeader.load, offset: 0, physical: range.lowerBound.rawValue, fileSize: 0,
                 memorySize: (range.upperBound &- range.lowerBound) &+ 1)
         }
         let firstPage = offset
         for run in runs {
             let size = run.count << 12
-            header(
-                ProgramHeader.load, offset: offset, physical: run.start.rawValue, fileSize: size, memorySize: size)
+            header.segment(ProgramHeader.load, offset: offset, physical: run.start.rawValue, fileSize: size)
             offset += size
         }
-        head += notes
-        if hasSection {
-            head += [UInt8](repeating: 0, count: Int(sectionAt) - head.count + 44)
-            head += Cores.bytes(UInt32(count)) + [UInt8](repeating: 0, count: 16)
-        }
-        head += [UInt8](repeating: 0, count: Int(firstPage) - head.count)
-        try body(head)
+        header.bytes += notes
+        if hasSection { header.section(at: sectionAt, segments: count) }
+        header.bytes += [UInt8](repeating: 0, count: Int(firstPage) - header.bytes.count)
+        try body(header.bytes)
         for page in pages.keys.sorted() {
             guard let contents = pages[page] else { continue }
             try body(Array((contents + [UInt8](repeating: 0, count: 4096)).prefix(4096)))

@@ -33,9 +33,9 @@ public final class GuestRAM: PhysicalMemory, Sendable {
     public let slots: SlotTable
     /// One region a slot, in the order of `slots.slots`.
     private let regions: RegionList
-    private let files: [SharedDescriptor]
+    let files: [SharedDescriptor]
     /// Where each slot is: the index of its file, and the offset in it.
-    private let places: [(file: Int, offset: UInt64)]
+    let places: [(file: Int, offset: UInt64)]
     private let maps: [SharedMap]
 
     /// A map with an owner that can be in an array.

@@ -96,27 +96,12 @@ public final class MappedMemory: PhysicalMemory, Sendable {
             guard range.lowerBound <= end, slot.guestPhysicalAddress <= range.upperBound,
                 let base = regions.page(at: slot.guestPhysicalAddress.rawValue)
             else { continue }
-            var offset = max(range.lowerBound, slot.guestPhysicalAddress) &- slot.guestPhysicalAddress
+            let first = max(range.lowerBound, slot.guestPhysicalAddress) &- slot.guestPhysicalAddress
             let limit = min(range.upperBound, end) &- slot.guestPhysicalAddress &+ 1
-            while offset < limit {
-                var stop = limit
-                // A file system that knows of no holes has none.
-                switch Result(catching: { () throws(Errno) in
-                    try backing.descriptor.descriptor.nextData(from: backing.offset &+ offset)
-                }) {
-                case .success(nil): offset = limit
-                case .success(let data?):
-                    offset = max(offset, data &- backing.offset)
-                    if let hole = try? backing.descriptor.descriptor.nextHole(from: backing.offset &+ offset) {
-                        stop = min(limit, max(offset, hole &- backing.offset))
-                    }
-                case .failure: break
-                }
-                guard stop > offset else { break }
+            try backing.forEachPopulated(first, limit) { offset, stop in
                 try body(
                     slot.guestPhysicalAddress &+ offset,
                     UnsafeRawBufferPointer(start: base + Int(offset), count: Int(stop &- offset)))
-                offset = stop
             }
         }
     }

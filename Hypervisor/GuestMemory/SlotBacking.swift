@@ -26,3 +26,35 @@ public struct SlotBacking: Sendable {
         self.offset = offset
     }
 }
+
+extension SlotBacking {
+    /// Hands over the ranges of the slot that the file has memory for, by ascending offset; the rest reads as zeros.
+    ///
+    /// - Parameters:
+    ///   - start: where to begin, in bytes from the slot's first.
+    ///   - limit: where to end.
+    ///   - body: gets the first byte of a range and one past its last.
+    func forEachPopulated<Failure: Error>(
+        _ start: UInt64, _ limit: UInt64, _ body: (UInt64, UInt64) throws(Failure) -> Void
+    ) throws(Failure) {
+        var current = start
+        while current < limit {
+            var stop = limit
+            // A file system that knows of no holes has none.
+            switch Result(catching: { () throws(Errno) in
+                try descriptor.descriptor.nextData(from: offset &+ current)
+            }) {
+            case .success(nil): current = limit
+            case .success(let data?):
+                current = max(current, data &- offset)
+                if let hole = try? descriptor.descriptor.nextHole(from: offset &+ current) {
+                    stop = min(limit, max(current, hole &- offset))
+                }
+            case .failure: break
+            }
+            guard stop > current else { break }
+            try body(current, stop)
+            current = stop
+        }
+    }
+}

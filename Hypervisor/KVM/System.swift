@@ -41,6 +41,8 @@ public struct Capability: Hashable, Sendable {
     public static let deadlineTimer = Capability("TSC_DEADLINE_TIMER", KVM_CAP_TSC_DEADLINE_TIMER)
     /// Extended state by KVM_SET_XSAVE.
     public static let xsave = Capability("XSAVE", KVM_CAP_XSAVE)
+    /// The size of the extended state, where it is more than a page.
+    public static let xsave2 = Capability("XSAVE2", KVM_CAP_XSAVE2)
     /// Extended control registers.
     public static let xcrs = Capability("XCRS", KVM_CAP_XCRS)
 

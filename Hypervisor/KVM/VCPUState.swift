@@ -38,8 +38,11 @@ extension VCPU {
         ]
     }
 
-    /// What the vCPU is now.
-    public func state() throws(KVMError) -> VCPUState {
+    /// What the vCPU is now, as far as a reset needs it.
+    public func state() throws(KVMError) -> VCPUState { try state(registers: VCPU.resettable) }
+
+    /// What the vCPU is now, with these model-specific registers.
+    func state(registers: [UInt32]) throws(KVMError) -> VCPUState {
         var state = VCPUState()
         do {
             try descriptor.control(csystem_KVM_GET_REGS, &state.regs, name: "KVM_GET_REGS")
@@ -49,7 +52,7 @@ extension VCPU {
             try descriptor.control(csystem_KVM_GET_DEBUGREGS, &state.debug, name: "KVM_GET_DEBUGREGS")
             try descriptor.control(csystem_KVM_GET_MP_STATE, &state.activity, name: "KVM_GET_MP_STATE")
         } catch { throw .call(error) }
-        for index in VCPU.resettable {
+        for index in registers {
             // Not every host has every one.
             if let value = try? readMSR(index) { state.msrs.append((index, value)) }
         }

@@ -10,7 +10,7 @@ import SystemCalls
 extension Machine {
     /// Starts the vCPUs. With `stopAt` entry they stay parked, and the event `stopped` is told here.
     public func start() throws(MachineError) {
-        let held = configuration.stopAt == .entry
+        let held = configuration.stopAt == .entry || isIncoming
         let begin: Bool = control.withLock { _ in
             core.withLock { core in
                 guard !core.started, !core.terminate else { return false }
@@ -34,7 +34,7 @@ extension Machine {
             terminate()
             throw .call(error)
         }
-        if held { events(.stopped(at: .entry)) }
+        if held, !isIncoming { events(.stopped(at: .entry)) }
     }
 
     /// Parks every vCPU; returns when all are.
@@ -98,6 +98,7 @@ extension Machine {
 
     /// Memory, devices and vCPUs as they were made. Every vCPU is parked.
     private func restore() throws(MachineError) {
+        let loader = try loader.get()
         do { try ram.discard() } catch { throw .call(error) }
         do {
             ports.reset()
@@ -133,7 +134,7 @@ extension Machine {
         }
     }
 
-    private func waitUntilParked() {
+    func waitUntilParked() {
         guard core.withLock({ $0.started }) else { return }
         kickAll()
         core.wait { $0.allParked && $0.workers.allSatisfy(\.jobs.isEmpty) ? () : nil }

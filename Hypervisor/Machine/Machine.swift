@@ -36,7 +36,16 @@ public final class Machine: Sendable {
     let virtualMachine: VirtualMachine
     let ports: PortBus
     let requests: RequestPort
-    let loader: Loader
+    /// The images; a machine that is to be filled can do without, until it is reset.
+    let loader: Result<Loader, MachineError>
+    /// Whether it was made to be filled with a saved guest.
+    let isIncoming: Bool
+    /// What CPUID may answer on this host.
+    let cpuid: CPUID
+    let hasDeadlineTimer: Bool
+    /// The model-specific registers that a saved guest has.
+    let savedRegisters: [UInt32]
+    let extendedStateSize: Int
     let initialChips: VirtualMachine.ChipState
     let initialVCPUs: [VCPUState]
     let events: @Sendable (MachineEvent) -> Void
@@ -50,10 +59,14 @@ public final class Machine: Sendable {
 
     /// Makes a machine and loads its kernel; nothing runs yet.
     ///
-    /// - Parameter events: called on vCPU threads; see `MachineEvent`.
+    /// - Parameters:
+    ///   - incoming: it is to be filled with a saved guest (`fill`): no kernel is loaded, and it starts parked.
+    ///   - events: called on vCPU threads; see `MachineEvent`.
     public init(
-        _ configuration: MachineConfiguration, system: KVMSystem, events: @escaping @Sendable (MachineEvent) -> Void
+        _ configuration: MachineConfiguration, system: KVMSystem, incoming: Bool = false,
+        events: @escaping @Sendable (MachineEvent) -> Void
     ) throws(MachineError) {
+        isIncoming = incoming
         self.configuration = configuration
         self.events = events
         guard configuration.vcpus >= 1 else { throw .input("a guest needs at least 1 vCPU") }
@@ -63,17 +76,22 @@ public final class Machine: Sendable {
         }
         do {
             let cpuid = try system.supportedCPUID()
+            self.cpuid = cpuid
+            savedRegisters = try system.modelSpecificRegisters()
+            extendedStateSize = system.extendedStateSize
             maxPhysicalAddressBits = cpuid.maxPhysicalAddressBits
             let plan = try MemoryPlan(
                 layout: configuration.layout, memory: configuration.memory, addressBits: maxPhysicalAddressBits)
-            loader = try Loader(configuration, plan: plan)
+            loader = Machine.loader(configuration, plan)
+            if !incoming { _ = try loader.get() }
             ram = try GuestRAM(plan.ranges, hugePageSize: configuration.hugePages?.rawValue)
             slots = ram.slots
             let vm = try VirtualMachine(system, slots: ram.slots.slots)
             virtualMachine = vm
-            try loader.load(into: ram)
+            if !incoming { try loader.get().load(into: ram) }
 
             let deadline = system.value(of: .deadlineTimer) > 0
+            hasDeadlineTimer = deadline
             var vcpus: [VCPU] = []
             for number in 0..<configuration.vcpus {
                 let vcpu = try vm.makeVCPU(UInt32(number))
@@ -82,7 +100,9 @@ public final class Machine: Sendable {
                 vcpus.append(vcpu)
             }
             self.vcpus = vcpus
-            try Machine.enter(loader.entry, startInfo: plan.startInfo.lowerBound, vcpus[0])
+            if case .success(let loader) = loader {
+                try Machine.enter(loader.entry, startInfo: plan.startInfo.lowerBound, vcpus[0])
+            }
             initialChips = try vm.chipState()
             var states: [VCPUState] = []
             for vcpu in vcpus { states.append(try vcpu.state()) }
@@ -128,6 +148,14 @@ public final class Machine: Sendable {
         ports.attach(requests, at: Contract.requestPort, count: 1)
         vcpuStatistics = vcpus.map { try? $0.statistics() }
         core = Guarded(Core(vcpus: configuration.vcpus))
+    }
+
+    private static func loader(
+        _ configuration: MachineConfiguration, _ plan: MemoryPlan
+    ) -> Result<Loader, MachineError> {
+        do throws(MachineError) { return .success(try Loader(configuration, plan: plan)) } catch {
+            return .failure(error)
+        }
     }
 
     private static func enter(_ entry: KernelEntry, startInfo: UInt64, _ vcpu: VCPU) throws(KVMError) {

@@ -64,6 +64,17 @@ final class ExecChannel {
         waiting.append(request)
     }
 
+    /// The command whose answer the kernel has not finished, if any.
+    var owed: String? { current?.request.command ?? overdue }
+    /// What has come of the line that it is writing.
+    var begunLine: [UInt8] { line }
+
+    /// The kernel owes an answer that nobody waits for here.
+    func owe(_ command: String, begun: [UInt8]) {
+        overdue = command
+        line = begun
+    }
+
     /// When the command under way is given up, or nil if there is none.
     var deadline: UInt64? { current?.deadline }
 

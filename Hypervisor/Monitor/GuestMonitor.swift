@@ -10,6 +10,7 @@ import GuestMemory
 import JSON
 import KVM
 import Machine
+import SavedGuests
 import SystemCalls
 
 /// One guest: started by `init`, served and ended by `run()`. Both are called on one thread, which blocks SIGINT, SIGTERM
@@ -26,6 +27,14 @@ public final class GuestMonitor {
     let exec: ExecChannel
     let tableWatch = TableWatch()
     let debugger = Debugger()
+    let transfer = Transfer()
+    let dump = Dump()
+    /// What `getfd` brought, by name.
+    var descriptors: [String: SharedDescriptor] = [:]
+    /// Whether the machine waits for a guest to fill it (`migrate-incoming`).
+    var isAwaitingGuest = false
+    /// Whether a guest that cannot be saved or dumped is to go on.
+    var wasRunningBeforeTransfer = false
     let face: QMPFace
     /// The command line in QEMU's words, if that is where the options come from.
     var emulator: QEMUOptions?
@@ -65,7 +74,7 @@ public final class GuestMonitor {
         }
         do throws(MonitorError) {
             if options.isDetached, let folder { GuestMonitor.logErrors(to: folder.paths.log) }
-            machine = try GuestMonitor.makeMachine(options.machine, queue)
+            machine = try GuestMonitor.makeMachine(options, queue)
             do throws(Errno) {
                 console = try ConsoleHub(port: machine.console, choice: options.console)
                 if let sockets {
@@ -84,6 +93,13 @@ public final class GuestMonitor {
             }
             started = wallMicroseconds() / 1_000_000
             do throws(MachineError) { try machine.start() } catch { throw MonitorError.machine(error) }
+            isAwaitingGuest = options.isIncoming
+            if let path = options.restoredFile {
+                do throws(SavedGuestError) { try restore(from: path) } catch {
+                    machine.terminate()
+                    throw MonitorError.saved(error)
+                }
+            }
         } catch {
             folder?.release()
             throw error
@@ -104,6 +120,8 @@ public final class GuestMonitor {
         while exitStatus == nil { turn() }
         for answer in exec.reset("the guest has ended") { reply(answer) }
         tableWatch.end()
+        transfer.end()
+        dump.end()
         console.finish()
         server.drain(milliseconds: 100)
         machine.terminate()
@@ -152,6 +170,8 @@ public final class GuestMonitor {
         server.handle(list[consoleEnd...]) { (name, arguments, connection) throws(QMPError) in
             try self.run(name, arguments, connection)
         }
+        handleTransfer()
+        handleDump()
         for answer in exec.pump() { reply(answer) }
         tableWatch.tell(server)
         debugger.check(server, machine)
@@ -185,12 +205,13 @@ public final class GuestMonitor {
     }
 
     private static func makeMachine(
-        _ configuration: MachineConfiguration, _ queue: EventQueue
+        _ options: RunOptions, _ queue: EventQueue
     ) throws(MonitorError) -> Machine {
         let system: KVMSystem
         do throws(KVMError) { system = try KVMSystem() } catch { throw .machine(.kvm(error)) }
         do throws(MachineError) {
-            return try Machine(configuration, system: system) { queue.push($0) }
+            let isEmpty = options.isIncoming || options.restoredFile != nil
+            return try Machine(options.machine, system: system, incoming: isEmpty) { queue.push($0) }
         } catch {
             throw .machine(error)
         }

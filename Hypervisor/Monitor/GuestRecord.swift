@@ -70,6 +70,7 @@ extension GuestMonitor {
         // What the guest printed before comes first.
         console.finish()
         complain(summary, details: lines)
+        writePanicCore()
         server.broadcast("GUEST_PANICKED", panicJSON(summary))
         if face.isQEMU { server.broadcast("STOP") }
         if !options.keepsCrashed { end(status: 5, reason: "guest-panic", guest: true) }

@@ -3,6 +3,7 @@
 import GuestFolders
 import Machine
 import Options
+import SavedGuests
 import SystemCalls
 
 /// Why a guest cannot be started.
@@ -15,6 +16,8 @@ public enum MonitorError: Error, CustomStringConvertible, Sendable {
     case folder(GuestFolderError)
     /// The machine.
     case machine(MachineError)
+    /// The saved guest that was to be restored.
+    case saved(SavedGuestError)
     /// A system call failed.
     case call(Errno)
 
@@ -24,6 +27,7 @@ public enum MonitorError: Error, CustomStringConvertible, Sendable {
         case .usage(let text), .unable(let text): return text
         case .folder(let error): return error.description
         case .machine(let error): return error.description
+        case .saved(let error): return error.description
         case .call(let error): return error.description
         }
     }
@@ -33,6 +37,13 @@ public enum MonitorError: Error, CustomStringConvertible, Sendable {
         switch self {
         case .usage: return 2
         case .unable, .call: return 4
+        case .saved(let error):
+            switch error {
+            case .input: return 2
+            // Of the file's name; the host cannot do the rest.
+            case .call(let error): return error.code == 2 ? 2 : 4
+            case .unsuitable, .cancelled: return 4
+            }
         case .folder(let error):
             switch error {
             case .name, .taken: return 2

@@ -42,6 +42,11 @@ struct QMPCommand {
                 switch monitor.machine.state {
                 case .running: break
                 case .paused, .prelaunch:
+                    try monitor.refuseDuringTransfer()
+                    guard !monitor.isAwaitingGuest else {
+                        throw .generic("the guest is not there yet (migrate-incoming)")
+                    }
+                    monitor.transfer.isSaved = false
                     monitor.record.heldAt = nil
                     monitor.machine.resume()
                     monitor.server.broadcast("RESUME")
@@ -52,6 +57,11 @@ struct QMPCommand {
             },
             QMPCommand(name: "system_reset") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
+                try monitor.refuseDuringTransfer()
+                guard !monitor.isAwaitingGuest else {
+                    throw .generic("the guest is not there yet (migrate-incoming)")
+                }
+                monitor.transfer.isSaved = false
                 monitor.reset(guest: false)
                 return .done
             },
@@ -77,9 +87,9 @@ extension GuestMonitor {
     /// The state in QEMU's words (its type RunState).
     var runState: String {
         switch machine.state {
-        case .prelaunch: return "prelaunch"
+        case .prelaunch: return isAwaitingGuest ? "inmigrate" : "prelaunch"
         case .running: return "running"
-        case .paused: return "paused"
+        case .paused: return transfer.isSaved ? "postmigrate" : "paused"
         case .shutdown: return "shutdown"
         case .panicked: return "guest-panicked"
         case .crashed: return "internal-error"

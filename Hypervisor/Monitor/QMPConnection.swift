@@ -9,6 +9,8 @@ import SystemCalls
 final class QMPConnection {
     /// The most bytes of one line, and of input that waits for its turn.
     static let inputLimit = 1 << 20
+    /// The most descriptors that wait for a command to take them.
+    private static let descriptorLimit = 8
     /// The most bytes of output that wait for the client to read them.
     static let outputLimit = 4 << 20
 
@@ -35,6 +37,8 @@ final class QMPConnection {
     private var taken = 0
     /// Up to where there is no line end.
     private var searched = 0
+    /// Descriptors that came and that no command has taken.
+    private var arrived: [SharedDescriptor] = []
     private var output: [Chunk] = []
     private var outputCount = 0
 
@@ -78,14 +82,20 @@ final class QMPConnection {
         defer { buffer.deallocate() }
         do throws(Errno) {
             guard let (count, descriptors) = try UnixSocket.receive(socket, into: buffer) else { return }
-            // Nobody sends descriptors to a monitor.
-            for number in descriptors { close(number) }
+            for number in descriptors { arrived.append(SharedDescriptor(FileDescriptor(owning: number))) }
+            // Those that no command took are the oldest.
+            if arrived.count > QMPConnection.descriptorLimit {
+                arrived.removeFirst(arrived.count - QMPConnection.descriptorLimit)
+            }
             if count == 0 { hasEnded = true }
             input.append(contentsOf: buffer[..<count])
         } catch {
             isBroken = true
         }
     }
+
+    /// Takes the oldest descriptor that came and that no command has taken (`getfd`).
+    func takeDescriptor() -> SharedDescriptor? { arrived.isEmpty ? nil : arrived.removeFirst() }
 
     /// The next line without its end, or nil if none is complete or its turn has not come.
     func nextLine() -> [UInt8]? {

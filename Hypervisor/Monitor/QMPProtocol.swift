@@ -60,7 +60,10 @@ public struct QMPFace: Sendable {
     var lineEnd: [UInt8] { isQEMU ? [13, 10] : [10] }
 
     /// The commands that it has.
-    var commands: [QMPCommand] { QMPCommand.common + QMPCommand.vitrine + QMPCommand.debugging + (isQEMU ? QMPCommand.qemu : []) }
+    var commands: [QMPCommand] {
+        QMPCommand.common + QMPCommand.migration + QMPCommand.dumping + QMPCommand.vitrine + QMPCommand.debugging
+            + (isQEMU ? QMPCommand.qemu : [])
+    }
 
     /// The answer to `query-version`.
     var versionReply: JSON {
@@ -138,6 +141,19 @@ public struct QMPArguments {
         try optionalInt(name, in: range) ?? fallback
     }
 
+    /// true or false, or nil if it is not given.
+    mutating func optionalFlag(_ name: String) throws(QMPError) -> Bool? {
+        guard let value = take(name) else { return nil }
+        guard let flag = value.boolean else { throw .generic("'\(name)' must be true or false") }
+        return flag
+    }
+
+    /// A text, or nil if it is not given.
+    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
+        guard members.contains(where: { $0.name == name }) else { return nil }
+        return try text(name)
+    }
+
     /// A number from 0 to a million; `fallback` if it is not given.
     mutating func seconds(_ name: String, default fallback: Double) throws(QMPError) -> Double {
         guard let value = take(name) else { return fallback }
@@ -169,24 +185,10 @@ public struct QMPArguments {
         return elements
     }
 
-    /// A text, or nil if it is not given.
-    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
-        guard let value = take(name) else { return nil }
-        guard let text = value.text else { throw .generic("'\(name)' must be a text") }
-        return text
-    }
-
     /// A list that must be given.
     mutating func list(_ name: String) throws(QMPError) -> [JSON] {
         guard let list = take(name)?.elements else { throw .generic("'\(name)' must be a list") }
         return list
-    }
-
-    /// True or false, or nil if it is not given.
-    mutating func optionalBool(_ name: String) throws(QMPError) -> Bool? {
-        guard let value = take(name) else { return nil }
-        guard let flag = value.boolean else { throw .generic("'\(name)' must be true or false") }
-        return flag
     }
 
     /// An address, `"0x..."`, that must be given.

@@ -7,6 +7,7 @@ import GuestImages
 import Layouts
 import Machine
 import Options
+import SavedGuests
 import SystemCalls
 
 /// Where the guest's console goes.
@@ -49,6 +50,14 @@ public struct RunOptions: Sendable {
     public var waitText: String
     /// Whether a guest that panicked or crashed stays for inspection.
     public var keepsCrashed: Bool
+    /// A saved guest to restore; what the machine is made of was read from it.
+    public var restoredFile: String?
+    /// Whether the machine is to wait for a guest that `migrate-incoming` brings.
+    public var isIncoming = false
+    /// Whether a restored guest is not to run, even if it ran when it was saved.
+    public var staysPaused = false
+    /// Where a core goes when the guest's kernel panics.
+    public var panicCore: String?
     /// A descriptor that gets the result of the start: `ok`, or the exit status, a blank and a message.
     public var readyDescriptor: Int32?
 
@@ -85,8 +94,10 @@ public struct RunOptions: Sendable {
         OptionDescription("keep", nil, "in the foreground: keep a guest that crashed, for inspection"),
         OptionDescription(
             "gdb", "unix:PATH|tcp:PORT", "serve GDB there while the guest runs; with --stop-at entry it waits for one"),
-        OptionDescription("core-on-panic", "FILE", "not available in this version", hidden: true),
-        OptionDescription("seed", "N", "not available in this version", hidden: true),
+        OptionDescription("core-on-panic", "FILE", "write an ELF core when the guest panics or crashes"),
+        OptionDescription("seed", "N", "what random gaps follow from (layout linux); as seed=N in --append"),
+        OptionDescription("restore", "FILE", "internal: the saved guest to restore (vitrine restore)", hidden: true),
+        OptionDescription("paused", nil, "internal: what is restored does not run (vitrine restore)", hidden: true),
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
     ]
 
@@ -122,11 +133,11 @@ public struct RunOptions: Sendable {
     public init(_ arguments: inout Arguments) throws(MonitorError) {
         do throws(UsageError) {
             try arguments.end()
-            for name in ["core-on-panic", "seed"] where arguments.flag(name) {
-                throw UsageError("--\(name) is not available in this version")
-            }
             wasNamed = arguments.flag("name")
             name = arguments.value("name") ?? "guest-\(getpid())"
+            restoredFile = arguments.value("restore")
+            staysPaused = arguments.flag("paused")
+            panicCore = arguments.value("core-on-panic")
             let layout = arguments.value("layout") ?? RunOptions.layouts[0]
             guard RunOptions.layouts.contains(layout) else {
                 let message = unknownName(layout, among: RunOptions.layouts, what: "layout")
@@ -143,6 +154,10 @@ public struct RunOptions: Sendable {
             machine.programs = arguments.values("program").map(RunOptions.program)
             machine.initrd = arguments.value("initrd")
             machine.commandLine = arguments.value("append") ?? ""
+            if let seed = try arguments.number("seed", in: 0...Int.max) {
+                machine.commandLine = ["seed=\(seed)", machine.commandLine].filter { !$0.isEmpty }.joined(
+                    separator: " ")
+            }
             machine.hugePages = try RunOptions.hugePages(arguments)
             machine.stopAt = try RunOptions.stage(arguments)
             isDetached = arguments.flag("detach")
@@ -162,7 +177,9 @@ public struct RunOptions: Sendable {
         } catch {
             throw .usage(error.description)
         }
+        if let path = restoredFile { try takeMachine(of: path) }
         do throws(GuestFolderError) { try RuntimeFolder.checkName(name) } catch { throw .folder(error) }
+        if restoredFile != nil { return }
         if let kernel = arguments.value("kernel") {
             machine.kernel = kernel
         } else {
@@ -179,6 +196,18 @@ public struct RunOptions: Sendable {
                     + "build it (swift build), or name its folder in VITRINE_IMAGES")
         }
         return path
+    }
+
+    /// Takes over what a saved guest says of its machine, and its name if none was given.
+    private mutating func takeMachine(of path: String) throws(MonitorError) {
+        do throws(SavedGuestError) {
+            let (_, description) = try openSavedGuest(path)
+            machine = try MachineConfiguration(description)
+            if !wasNamed { name = description.name }
+            wasNamed = true
+        } catch {
+            throw .saved(error)
+        }
     }
 
     /// The file of a program: the path as it is, or one of the programs built with Vitrine if no such file is there.

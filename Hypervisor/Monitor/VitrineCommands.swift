@@ -115,7 +115,7 @@ private func registersJSON(_ registers: VCPURegisters) -> JSON {
                 name,
                 [
                     "selector": JSON(segment.selector), "base": .hex(segment.base), "limit": JSON(segment.limit),
-                    "attributes": .hex(UInt64(attributes(segment))),
+                    "attributes": .hex(UInt64(accessRights(segment))),
                 ]))
     }
     for (name, table) in [("gdt", registers.gdt), ("idt", registers.idt)] {
@@ -125,7 +125,7 @@ private func registersJSON(_ registers: VCPURegisters) -> JSON {
 }
 
 /// Access rights in VMX's form (Intel SDM volume 3, 25.4.1).
-private func attributes(_ segment: Segment) -> UInt32 {
+func accessRights(_ segment: Segment) -> UInt32 {
     func bit(_ flag: Bool, _ position: UInt32) -> UInt32 { flag ? 1 << position : 0 }
     return UInt32(segment.type & 15) | bit(segment.codeOrData, 4) | UInt32(segment.privilege & 3) << 5
         | bit(segment.present, 7) | bit(segment.available, 12) | bit(segment.long, 13) | bit(segment.big, 14)

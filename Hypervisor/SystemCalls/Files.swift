@@ -181,6 +181,15 @@ extension FileDescriptor {
         }
     }
 
+    /// Makes sure that what was written is on the disk (fsync(2)); what is no file there (a pipe) has nothing to write.
+    public func synchronize() throws(Errno) {
+        do throws(Errno) {
+            try systemCall("fsync") { Files.checked(fsync(rawValue)) }
+        } catch {
+            if error.code != EINVAL && error.code != EROFS { throw error }
+        }
+    }
+
     /// Sets the file's length (ftruncate(2)).
     public func truncate(to size: Int) throws(Errno) {
         try systemCall("ftruncate") { Files.checked(ftruncate(rawValue, off_t(size))) }

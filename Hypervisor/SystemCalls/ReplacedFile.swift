@@ -15,7 +15,9 @@ public final class ReplacedFile {
     private var temporary: String?
 
     /// Begins a file.
-    public init(_ path: String) throws(Errno) {
+    ///
+    /// - Parameter mode: the permissions of a file that was not there, before the process's umask.
+    public init(_ path: String, mode: UInt32 = 0o666) throws(Errno) {
         var target = path
         if let resolved = realpath(path, nil) {
             target = String(cString: resolved)
@@ -30,7 +32,7 @@ public final class ReplacedFile {
         let slash = target.lastIndex(of: "/").map { target.index(after: $0) } ?? target.startIndex
         let name = "\(target[..<slash]).\(target[slash...]).\(getpid())"
         do throws(Errno) {
-            descriptor = try FileDescriptor(open: name, O_WRONLY | O_CREAT | O_EXCL, mode: status?.mode ?? 0o666)
+            descriptor = try FileDescriptor(open: name, O_WRONLY | O_CREAT | O_EXCL, mode: status?.mode ?? mode)
         } catch {
             // The name that means something to whoever reads the message.
             throw Errno(error.code, "open \(path)")

@@ -57,7 +57,10 @@ public final class CoreTarget: Target {
     /// Whole pages of the RAM that the file speaks of: of a dump of tables alone the RAM around them, else the segments.
     /// Pages that have parts of two segments are rare enough to be lost.
     private static func slots(_ file: CoreFile) -> [MemorySlot] {
-        let ranges = file.emptyRanges.isEmpty ? file.segments.map(\.range) : file.emptyRanges
+        let filled =
+            file.zeroRanges.isEmpty
+            ? file.segments.map(\.range) : CoreSegment.merged(file.segments.map(\.range) + file.zeroRanges)
+        let ranges = file.emptyRanges.isEmpty ? filled : file.emptyRanges
         return ranges.enumerated().compactMap { index, range in
             let start = range.lowerBound &+ 4095
             guard start >= range.lowerBound else { return nil }

@@ -28,6 +28,8 @@ long csystem_fcntl(int fd, int command, long argument);
 long csystem_close_on_exec_from(unsigned first);
 /// EAX and EBX of this processor's CPUID leaf, in the low and high half; 0 if it has no such leaf.
 uint64_t csystem_processor_leaf(uint32_t leaf);
+/// CRC-32C of bytes (RFC 3720, appendix B.4); by the processor's own instruction where it has it and that is wanted.
+uint32_t csystem_crc32c(const void *bytes, size_t count, int use_instruction);
 /// The POSIX strerror_r(3); glibc's own name gives another function.
 int strerror_r_xsi(int code, char *buffer, size_t count);
 

@@ -49,6 +49,9 @@ struct ByteQueue: ~Copyable, @unchecked Sendable {
         return bytes
     }
 
+    /// What it holds, oldest first.
+    var contents: [UInt8] { (0..<count).map { storage[(head &+ $0) & (capacity &- 1)] } }
+
     mutating func removeAll() {
         head = 0
         count = 0

@@ -51,6 +51,12 @@ final class RequestPort: PortDevice {
         pulse()
     }
 
+    /// Requests that the guest has not read.
+    var waiting: UInt8 { pending.load(ordering: .sequentiallyConsistent) }
+
+    /// Holds these requests; the guest was told already.
+    func restore(_ requests: UInt8) { pending.store(requests, ordering: .sequentiallyConsistent) }
+
     func takes(_ offset: UInt16, width: Int) -> Bool { width == 1 }
     func read(_ offset: UInt16, width: Int) -> UInt32? {
         width == 1 ? UInt32(pending.exchange(0, ordering: .sequentiallyConsistent)) : nil

@@ -6,6 +6,7 @@
 // A host side that lags never holds the vCPU up: with the queue full, LSR says that the transmitter is busy, and what a
 // guest writes all the same is lost and counted, as on a wire.
 
+import SavedGuests
 import Synchronization
 
 /// A serial port as its host side sees it. Safe to call from any thread.
@@ -136,5 +137,34 @@ public final class SerialPort: Sendable {
             inner.input.removeAll()
             inner.updateInterrupt()
         }
+    }
+
+    /// The fields of a saved guest.
+    func write(_ fields: inout FieldWriter) {
+        let saved = inner.withLock { inner in
+            var saved = SavedSerialPort()
+            saved.uart = inner.uart.state
+            saved.input = inner.input.contents
+            saved.output = inner.output.contents
+            saved.dropped = inner.dropped
+            return saved
+        }
+        saved.write(&fields)
+    }
+
+    /// Becomes the port that was saved; what was not delivered to the host then is delivered now.
+    func restore(_ saved: SavedSerialPort) {
+        let notice = inner.withLock { inner in
+            inner.uart = UART(saved.uart)
+            inner.input.removeAll()
+            for byte in saved.input { _ = inner.input.push(byte) }
+            inner.output.removeAll()
+            for byte in saved.output { _ = inner.output.push(byte) }
+            inner.uart.transmitterBlocked = inner.output.isFull
+            inner.dropped = saved.dropped
+            inner.updateInterrupt()
+            return saved.output.isEmpty ? nil : inner.outputNotice
+        }
+        notice?()
     }
 }

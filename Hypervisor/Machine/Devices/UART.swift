@@ -144,4 +144,32 @@ struct UART: ~Copyable {
         }
         return .none
     }
+
+    /// Registers and receive FIFO, to be kept.
+    var state: UARTState {
+        UARTState(
+            interruptEnable: interruptEnable, lineControl: lineControl, modemControl: modemControl, scratch: scratch,
+            divisor: divisor, fifoEnabled: fifoEnabled, trigger: trigger, received: receiver.contents,
+            overrun: overrun, modemDelta: modemDelta, transmitterPending: transmitterPending,
+            transmitterBlocked: transmitterBlocked)
+    }
+
+    /// As after power-on.
+    init() {}
+
+    /// As it was kept.
+    init(_ state: UARTState) {
+        interruptEnable = state.interruptEnable
+        lineControl = state.lineControl
+        modemControl = state.modemControl
+        scratch = state.scratch
+        divisor = state.divisor
+        fifoEnabled = state.fifoEnabled
+        trigger = state.trigger
+        for byte in state.received { _ = receiver.push(byte) }
+        overrun = state.overrun
+        modemDelta = state.modemDelta
+        transmitterPending = state.transmitterPending
+        transmitterBlocked = state.transmitterBlocked
+    }
 }

@@ -51,7 +51,7 @@ struct QEMUAnswer: Sendable {
         },
         QEMUAnswer(name: "qom-list-types") { (arguments) throws(QMPError) in
             let parent = try arguments.optionalText("implements")
-            _ = try arguments.optionalBool("abstract")
+            _ = try arguments.optionalFlag("abstract")
             try arguments.end()
             let types = devices.map { (name: $0.name, parent: $0.parent) }.filter { type in
                 parent.map { $0 == type.parent || $0 == type.name || $0 == "object" } ?? true

@@ -49,7 +49,7 @@ extension QMPCommand {
     /// A command that lists what there is none of.
     private static func nothing(_ name: String, also flag: String? = nil) -> QMPCommand {
         QMPCommand(name: name) { (_, arguments, _) throws(QMPError) in
-            if let flag { _ = try arguments.optionalBool(flag) }
+            if let flag { _ = try arguments.optionalFlag(flag) }
             try arguments.end()
             return .value([])
         }

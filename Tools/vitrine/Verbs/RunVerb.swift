@@ -35,7 +35,13 @@ extension LifecycleVerbs {
     ) { arguments, output in
         // The words as they were are handed on; here they are only checked.
         let words = Array(CommandLine.arguments.dropFirst(2))
-        let options = try RunOptions(&arguments)
+        return try start(words, RunOptions(&arguments), output)
+    }
+
+    /// Starts the process of a guest, in place of this one or on its own.
+    ///
+    /// - Parameter words: the options as they were given.
+    static func start(_ words: [String], _ options: RunOptions, _ output: Output) throws -> ExitStatus {
         let program = try monitorProgram()
         guard options.isDetached else {
             if let address = options.gdb { try startStub(address, for: options.name) }
