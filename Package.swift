@@ -162,6 +162,7 @@ let package = Package(
             name: "FuzzTargets",
             dependencies: [
                 "Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Inspection",
+                "Monitor",
             ], path: "Tests/Fuzz/FuzzTargets", swiftSettings: strict),
         tests("Fuzz", ["FuzzTargets"]),
 

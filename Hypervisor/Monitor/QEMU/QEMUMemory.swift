@@ -35,7 +35,8 @@ struct QEMUMemory {
             throw UsageError("-mem-path: \(error)")
         }
         guard let huge = HugePageSize(rawValue: size) else {
-            throw UsageError("-mem-path \(path): pages of \(size) bytes: a folder of hugetlbfs is needed, with pages of 2M or 1G")
+            throw UsageError(
+                "-mem-path \(path): pages of \(size) bytes: a folder of hugetlbfs is needed, with pages of 2M or 1G")
         }
         hugePages = huge
     }
