@@ -120,7 +120,7 @@ let canLoadPrograms = (try? BPFKernelMemory()) != nil
         for slot in 0..<2 as Range<UInt32> {
             let runs = found.runs.filter { $0.slot == slot }
             let pages = runs.flatMap { run in
-                stride(from: 0, to: run.size, by: 4096).map { ((run.hva - base) + $0) / 4096 }
+                stride(from: 0, to: run.size, by: 4096).map { ((run.hva &- base) + $0) / 4096 }
             }
             #expect(pages == touched.sorted())
             guard found.seesFrames else { continue }

@@ -21,6 +21,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case qmp
     /// A command line in QEMU's words, one a line.
     case qemuCommandLine = "qemu-command-line"
+    /// Saved guests: the file as it is, and as the contents of sections in a right frame.
+    case savedGuest = "saved-guest"
 
     /// Feeds the target an input.
     public func run(_ input: UnsafeRawBufferPointer) {
@@ -33,6 +35,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .monitor: fuzzMonitor(input)
         case .qmp: fuzzQMP(input)
         case .qemuCommandLine: fuzzQEMUCommandLine(input)
+        case .savedGuest: fuzzSavedGuest(input)
         }
     }
 }
