@@ -162,6 +162,8 @@ let package = Package(
             name: "FuzzTargets",
             dependencies: [
                 "Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Inspection",
+                "Monitor",
+                "SavedGuests", "Machine",
             ], path: "Tests/Fuzz/FuzzTargets", swiftSettings: strict),
         tests("Fuzz", ["FuzzTargets"]),
 
@@ -181,13 +183,17 @@ let package = Package(
         tests("Processes", ["Processes"]),
         tests("GuestMemory", ["Addresses", "SystemCalls", "GuestMemory"]),
         tests("Cores", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "Cores"]),
+        tests("SavedGuests", ["SavedGuests"]),
         tests("PageTables", ["Addresses", "GuestMemory", "PageTables"]),
         tests("SecondStage", ["Addresses", "SystemCalls", "GuestMemory", "PageTables", "SecondStage"]),
         tests("GDBStub", ["GDBStub"]),
         tests("KVM", ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "PageTables"]),
         tests(
             "Machine",
-            ["Addresses", "SystemCalls", "CSystem", "GuestMemory", "KVM", "Layouts", "Machine", "GuestImages"]),
+            [
+                "Addresses", "SystemCalls", "CSystem", "GuestMemory", "SavedGuests", "KVM", "Layouts", "Machine",
+                "GuestImages",
+            ]),
         tests(
             "Monitor",
             [

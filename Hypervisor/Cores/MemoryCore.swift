@@ -61,6 +61,7 @@ public struct MemoryCore: Sendable {
     public init(_ shape: Shape, slots: [CoreRun], runs: [CoreRun], notes: CoreWriter) {
         let pieces =
             shape == .file ? slots.map { ($0, $0.size) } : MemoryCore.streamed(slots: slots, runs: runs)
+        let machine = notes.machine
         let notes = notes.memoryNotes
         let count = 1 + pieces.count
         let hasSection = count >= 0xffff
@@ -76,7 +77,7 @@ public struct MemoryCore: Sendable {
         size = offset
         self.segments = segments
         self.runs = shape == .file ? runs : pieces.map(\.0)
-        var header = CoreHeader(machine: .x86_64, segments: count, sectionAt: hasSection ? sectionAt : nil)
+        var header = CoreHeader(machine: machine, segments: count, sectionAt: hasSection ? sectionAt : nil)
         header.segment(ProgramHeader.note, offset: notesAt, physical: 0, fileSize: UInt64(notes.count))
         for segment in segments {
             header.segment(
@@ -116,19 +117,32 @@ public struct MemoryCore: Sendable {
         return result
     }
 
+    /// The bytes before the memory.
+    public var headSize: UInt64 { base }
+
+    /// Where the byte of an address is in the core; nil if it is in no segment's part of it.
+    public func offset(of address: GPA) -> UInt64? {
+        var low = 0
+        var high = segments.count
+        while low < high {
+            let middle = (low + high) / 2
+            if segments[middle].run.start <= address { low = middle + 1 } else { high = middle }
+        }
+        guard low > 0 else { return nil }
+        let segment = segments[low - 1]
+        let inside = address &- segment.run.start
+        return inside < segment.run.size ? segment.offset + inside : nil
+    }
+
     /// Hands over the core piece by piece, by ascending offset. In a stream each begins where the last one ended; in a
     /// file what lies between is a hole.
     public func write<Failure: Error>(
         _ body: (UInt64, Piece) throws(Failure) -> Void
     ) throws(Failure) {
         try body(0, .head(head))
-        var index = 0
         for run in runs {
-            while index < segments.count, run.start &- segments[index].run.start >= segments[index].run.size {
-                index += 1
-            }
-            guard index < segments.count else { return }
-            try body(segments[index].offset + (run.start &- segments[index].run.start), .memory(run))
+            guard let offset = offset(of: run.start) else { continue }
+            try body(offset, .memory(run))
         }
     }
 }

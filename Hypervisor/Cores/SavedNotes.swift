@@ -1,6 +1,6 @@
 // The notes that Vitrine adds to a dump it saves: what QEMU's notes leave out.
 
-/// What a saved dump knows of a CPU beyond QEMU's note. Owner `Vitrine`, type 2: four 8-byte words; one note a CPU.
+/// What a saved dump knows of a CPU beyond QEMU's note. Owner `Vitrine`, type 0x5602: four 8-byte words; one note a CPU.
 public struct SavedCPU: Hashable, Sendable {
     /// IA32_EFER.
     public var efer: UInt64
@@ -18,10 +18,12 @@ public struct SavedCPU: Hashable, Sendable {
 
     /// The owner of the notes.
     static let owner = Array("Vitrine\0".utf8)
+    /// Debuggers take the small numbers for Linux's notes, whoever their owner is. Older dumps have those all the same.
+    static let base: UInt64 = 0x5600
     /// A CPU.
-    static let cpuType: UInt64 = 2
+    static let cpuType: UInt64 = base + 2
     /// The layout's name, as text.
-    static let layoutType: UInt64 = 3
+    static let layoutType: UInt64 = base + 3
 
     /// From a note's descriptor; nil if it is not one.
     init?(_ descriptor: ByteReader) {
@@ -37,7 +39,7 @@ public struct SavedCPU: Hashable, Sendable {
     var descriptor: [UInt8] { bytes(efer) + bytes(pat) + bytes(maxPhysicalAddressBits) + bytes(0 as UInt64) }
 }
 
-/// What a saved dump knows of an ARM CPU. Owner `Vitrine`, type 4: six 8-byte words; one note a CPU.
+/// What a saved dump knows of an ARM CPU. Owner `Vitrine`, type 0x5604: six 8-byte words; one note a CPU.
 public struct SavedARMCPU: Hashable, Sendable {
     /// SCTLR.
     public var sctlr: UInt32
@@ -63,7 +65,7 @@ public struct SavedARMCPU: Hashable, Sendable {
     }
 
     /// The type of the note.
-    static let type: UInt64 = 4
+    static let type: UInt64 = SavedCPU.base + 4
 
     /// From a note's descriptor; nil if it is not one.
     init?(_ descriptor: ByteReader) {
@@ -108,22 +110,24 @@ extension CoreNotes {
             guard descriptor + Int(size) <= bytes.count else {
                 throw .note("the note at byte \(place) of its segment ends at \(next), the segment at \(bytes.count)")
             }
+            let isOurs = bytes[name..<min(name + Int(nameSize), descriptor)].elementsEqual(SavedCPU.owner)
+            let own = isOurs && type < SavedCPU.base ? type + SavedCPU.base : type
             let owner = bytes[name..<min(name + Int(nameSize), descriptor)]
             let body = ByteReader(bytes: Array(bytes[descriptor..<descriptor + Int(size)]))
             if owner.elementsEqual(Array("QEMU\0".utf8)), type == 0 {
                 guard cpus.count < CoreCPU.limit else { throw .note("more than \(CoreCPU.limit) CPUs") }
                 cpus.append(try CoreCPU(body, number: cpus.count))
-            } else if owner.elementsEqual(SavedCPU.owner), type == SavedCPU.cpuType {
+            } else if isOurs, own == SavedCPU.cpuType {
                 guard let cpu = SavedCPU(body), saved.count < CoreCPU.limit else {
                     throw .note("the note of Vitrine at byte \(place) of its segment makes no sense")
                 }
                 saved.append(cpu)
-            } else if owner.elementsEqual(SavedCPU.owner), type == SavedARMCPU.type {
+            } else if isOurs, own == SavedARMCPU.type {
                 guard let cpu = SavedARMCPU(body), arm.count < CoreCPU.limit else {
                     throw .note("the ARM note of Vitrine at byte \(place) of its segment makes no sense")
                 }
                 arm.append(cpu)
-            } else if owner.elementsEqual(SavedCPU.owner), type == SavedCPU.layoutType, size <= 64 {
+            } else if isOurs, own == SavedCPU.layoutType, size <= 64 {
                 layout = String(decoding: body.bytes, as: UTF8.self)
             }
             place = next

@@ -23,29 +23,52 @@ extension GuestRAM {
     public func nonzero<Failure: Error>(
         limit: Int, _ body: (GPA, UnsafeRawBufferPointer) throws(Failure) -> Void
     ) throws(Failure) {
-        try populated { (start, bytes) throws(Failure) in
-            var first = 0
-            var current = 0
-            func flush() throws(Failure) {
-                guard current > first else { return }
-                try body(start &+ UInt64(first), UnsafeRawBufferPointer(rebasing: bytes[first..<current]))
-            }
-            while current < bytes.count {
-                if isZeroPage(bytes, at: current) {
-                    try flush()
-                    current += 4096
-                    first = current
-                    continue
-                }
-                current += 4096
-                if current - first >= limit {
-                    try flush()
-                    first = current
-                }
-            }
-            try flush()
-        }
+        try populated { (start, bytes) throws(Failure) in try nonzeroRuns(start, bytes, limit: limit, body) }
     }
+}
+
+extension MappedMemory {
+    /// Hands over runs of pages that are not all zeros, by ascending address. No run crosses a slot's end.
+    ///
+    /// - Parameter limit: the most bytes of a run, a multiple of 4096.
+    public func nonzero<Failure: Error>(
+        limit: Int, _ body: (GPA, UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
+        // What `populated` rethrows is what the closure throws.
+        var failure: Failure?
+        try? populated(GPA(0)...GPA(UInt64.max)) { start, bytes in
+            do throws(Failure) {
+                try nonzeroRuns(start, bytes, limit: limit, body)
+            } catch {
+                failure = error
+                throw error
+            }
+        }
+        if let failure { throw failure }
+    }
+}
+
+/// Hands over the runs of pages in `bytes` that are not all zeros.
+///
+/// - Parameters:
+///   - start: the address of the first byte.
+///   - limit: the most bytes of a run, a multiple of 4096.
+public func nonzeroRuns<Failure: Error>(
+    _ start: GPA, _ bytes: UnsafeRawBufferPointer, limit: Int,
+    _ body: (GPA, UnsafeRawBufferPointer) throws(Failure) -> Void
+) throws(Failure) {
+    var first = 0
+    var current = 0
+    while current < bytes.count {
+        let isZero = isZeroPage(bytes, at: current)
+        if current > first, isZero || current - first >= limit {
+            try body(start &+ UInt64(first), UnsafeRawBufferPointer(rebasing: bytes[first..<current]))
+            first = current
+        }
+        current += 4096
+        if isZero { first = current }
+    }
+    if current > first { try body(start &+ UInt64(first), UnsafeRawBufferPointer(rebasing: bytes[first..<current])) }
 }
 
 /// Whether the 4096 bytes from `offset` on are zeros. A page that the guest writes meanwhile is either.

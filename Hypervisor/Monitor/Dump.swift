@@ -20,7 +20,8 @@ final class Dump {
     }
 
     private struct Run {
-        let stream: TransferStream
+        /// nil once it is over: whoever reads a pipe waits for its end.
+        var stream: TransferStream?
         let shared: Guarded<Shared>
         var thread: HostThread?
         var failure: String?
@@ -72,6 +73,7 @@ final class Dump {
         guard let current = run, let thread = current.thread, current.shared.withLock({ $0.isDone }) else { return nil }
         thread.join()
         run?.thread = nil
+        run?.stream = nil
         let failure = current.shared.withLock { $0.failure?.description }
         run?.failure = failure
         return (failure, current.connection)
@@ -79,7 +81,7 @@ final class Dump {
 
     /// Calls a dump off and waits for its thread.
     func end() {
-        run?.stream.cancel()
+        run?.stream?.cancel()
         run?.thread?.join()
         run?.thread = nil
     }

@@ -148,12 +148,6 @@ public struct QMPArguments {
         return flag
     }
 
-    /// A text, or nil if it is not given.
-    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
-        guard members.contains(where: { $0.name == name }) else { return nil }
-        return try text(name)
-    }
-
     /// A number from 0 to a million; `fallback` if it is not given.
     mutating func seconds(_ name: String, default fallback: Double) throws(QMPError) -> Double {
         guard let value = take(name) else { return fallback }

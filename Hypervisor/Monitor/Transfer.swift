@@ -27,7 +27,10 @@ final class Transfer {
     /// A transfer that runs, or ran last.
     private struct Run {
         let direction: Direction
-        let stream: TransferStream
+        /// nil once it is over: whoever reads a pipe waits for its end.
+        var stream: TransferStream?
+        /// Bytes that went through it by then.
+        var transferred: UInt64 = 0
         let started: UInt64
         let shared: Guarded<Shared>
         /// nil once it was joined.
@@ -40,7 +43,7 @@ final class Transfer {
     private var run: Run?
     /// Bytes a second that the next transfer may move; 0: any.
     var bandwidth: UInt64 = 0 {
-        didSet { run?.stream.limit.store(bandwidth, ordering: .relaxed) }
+        didSet { run?.stream?.limit.store(bandwidth, ordering: .relaxed) }
     }
 
     /// Whether one is under way.
@@ -111,6 +114,8 @@ final class Transfer {
         guard let current = run, let thread = current.thread, current.shared.withLock({ $0.isDone }) else { return nil }
         thread.join()
         run?.thread = nil
+        run?.transferred = current.stream?.count ?? 0
+        run?.stream = nil
         run?.ended = monotonicNanoseconds()
         let (failure, incoming) = current.shared.withLock { ($0.failure, $0.incoming) }
         if let failure {
@@ -127,11 +132,11 @@ final class Transfer {
     }
 
     /// Calls a transfer off; its end is told as any other.
-    func cancel() { run?.stream.cancel() }
+    func cancel() { run?.stream?.cancel() }
 
     /// Calls a transfer off and waits for its thread: for the end of the process.
     func end() {
-        run?.stream.cancel()
+        run?.stream?.cancel()
         run?.thread?.join()
         run?.thread = nil
     }
@@ -144,16 +149,17 @@ final class Transfer {
         let now = run.ended ?? monotonicNanoseconds()
         let milliseconds = (now &- run.started) / 1_000_000
         let ram = run.shared.withLock { $0.ram }
+        let transferred = run.stream?.count ?? run.transferred
         var members = [
             JSONMember("status", .string(run.outcome)),
             JSONMember("total-time", JSON(milliseconds)),
             JSONMember(
                 "ram",
                 [
-                    "transferred": JSON(run.stream.count),
+                    "transferred": JSON(transferred),
                     "remaining": JSON(run.outcome == "completed" ? 0 : memory - min(memory, ram)),
                     "total": JSON(memory), "duplicate": 0, "normal": JSON(ram / 4096), "normal-bytes": JSON(ram),
-                    "mbps": .real(Double(run.stream.count) * 8 / 1e3 / Double(max(1, milliseconds))),
+                    "mbps": .real(Double(transferred) * 8 / 1e3 / Double(max(1, milliseconds))),
                 ]),
         ]
         // The guest stands from the first byte to the last.

@@ -131,6 +131,9 @@ public enum UnixSocket {
     public let first: FileDescriptor
     /// The other end.
     public let second: FileDescriptor
+
+    /// Closes the second end and gives the first one away.
+    public consuming func takeFirst() -> FileDescriptor { first }
 }
 
 extension FileDescriptor {

@@ -47,7 +47,8 @@ package enum QEMUText {
         return UInt64(words[words.count - 1].dropFirst(2), radix: 16)
     }
 
-    /// Registers as `CR3=0000000012345000`, segments as `CS =0010 0000000000000000 ffffffff 00af9b00 DPL=0`.
+    /// Registers as `CR3=0000000012345000`, segments as `CS =0010 0000000000000000 ffffffff 00af9b00 DPL=0`, tables as
+    /// `GDT=     fffffe0000001000 0000007f`.
     package static func registers(
         _ text: String
     ) -> (values: [(name: String, value: UInt64)], segments: [(name: String, segment: TargetSegment)]) {
@@ -75,6 +76,9 @@ package enum QEMUText {
         guard parts.count == 2, let name = parts[0].split(separator: " ").first else { return nil }
         let known = ["ES", "CS", "SS", "DS", "FS", "GS", "LDT", "TR"]
         let numbers = parts[1].split(separator: " ").prefix(4).compactMap { UInt64($0, radix: 16) }
+        if ["GDT", "IDT"].contains(name), numbers.count == 2 {
+            return (name.lowercased(), TargetSegment(selector: 0, base: numbers[0], limit: numbers[1], flags: 0))
+        }
         guard known.contains(String(name)), numbers.count == 4 else { return nil }
         return (
             name.lowercased(),

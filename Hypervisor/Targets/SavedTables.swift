@@ -12,18 +12,25 @@ extension CoreWriter {
     public init(
         tablesOf target: any Target, further: (format: PageTableFormat, root: GPA)? = nil
     ) throws(TargetError) {
-        self.init()
+        try self.init(registersOf: target)
         ram = target.slots.slots.map { $0.guestPhysicalAddress...($0.guestPhysicalAddress &+ ($0.size &- 1)) }
-        layout = target.layout
         if let further {
             add(further.format, further.root, target.memory)
             if further.format.name.hasPrefix("ARM") { machine = .arm }
         }
         for vcpu in 0..<target.vcpuCount {
+            guard case .tables(let space) = try target.registers(vcpu: vcpu).translation else { continue }
+            for region in space.regions { add(region.format, region.root, target.memory) }
+        }
+        try target.checkReads()
+    }
+
+    /// The registers of every vCPU of a target, and its layout's name.
+    public init(registersOf target: any Target) throws(TargetError) {
+        self.init()
+        layout = target.layout
+        for vcpu in 0..<target.vcpuCount {
             let registers = try target.registers(vcpu: vcpu)
-            if case .tables(let space) = registers.translation {
-                for region in space.regions { add(region.format, region.root, target.memory) }
-            }
             if let arm = registers.arm {
                 machine = .arm
                 armCPUs.append(
@@ -35,20 +42,20 @@ extension CoreWriter {
             if vcpu == 0 && registers.efer & 1 << 10 == 0 { machine = .i386 }
             var values: [String: UInt64] = [:]
             for (name, value) in registers.values { values[name] = value }
+            values["kernel_gs_base"] = registers["kernel-gs-base"]
             cpus.append(
                 CoreCPU(
                     registers: values,
                     segments: registers.segments.map { name, segment in
                         CoreSegmentRegister(
                             name: name, selector: UInt32(segment.selector), limit: segment.limit,
-                            flags: segment.attributes << 8, base: segment.base)
+                            flags: (segment.attributes & 0xf0ff) << 8, base: segment.base)
                     }))
             savedCPUs.append(
                 SavedCPU(
                     efer: registers.efer, pat: registers["pat"] ?? 0,
                     maxPhysicalAddressBits: registers.maxPhysicalAddressBits))
         }
-        try target.checkReads()
     }
 
     /// The pages of all tables below a root (whole tables, also where only a part of the root is in force).

@@ -38,7 +38,7 @@ public struct TargetSegment: Sendable, Equatable {
 public struct TargetRegisters: Sendable {
     /// Every 64-bit register, in the order the target sent them: `rax`, ... `cr0`, ... `efer`, `pat`.
     public let values: [(name: String, value: UInt64)]
-    /// Segment registers: `cs`, `ds`, `es`, `fs`, `gs`, `ss`, `tr`, `ldt`.
+    /// Segment registers: `cs`, `ds`, `es`, `fs`, `gs`, `ss`, `tr`, `ldt`; base and limit of `gdt` and `idt`.
     public let segments: [(name: String, segment: TargetSegment)]
     /// MAXPHYADDR: the width of a guest physical address, in bits.
     public let maxPhysicalAddressBits: Int
@@ -91,7 +91,8 @@ public struct TargetRegisters: Sendable {
             if let value = member.value.address {
                 values.append((member.name, value))
             } else if let base = member.value["base"]?.address, let limit = member.value["limit"]?.uint64,
-                let selector = member.value["selector"]?.uint64
+                // GDTR and IDTR have none.
+                let selector = member.value["selector"]?.uint64 ?? (["gdt", "idt"].contains(member.name) ? 0 : nil)
             {
                 segments.append(
                     (

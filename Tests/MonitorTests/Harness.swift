@@ -39,7 +39,11 @@ final class RunningGuest: Sendable {
     }()
 
     /// Starts the tiny guest with more options.
-    init(_ name: String, _ words: [String] = []) throws {
+    ///
+    /// - Parameter change: sets options that have no words.
+    init(
+        _ name: String, _ words: [String] = [], change: @escaping @Sendable (inout RunOptions) -> Void = { _ in }
+    ) throws {
         _ = RunningGuest.folder
         self.name = name
         let all = ["--name", name, "--kernel", TinyGuest.path, "--memory", "64M", "--console", "none"] + words
@@ -47,7 +51,9 @@ final class RunningGuest: Sendable {
         self.result = result
         thread = startThread {
             do throws(MonitorError) {
-                let monitor = try GuestMonitor(RunOptions(words: all), handlesSignals: false)
+                var options = try RunOptions(words: all)
+                change(&options)
+                let monitor = try GuestMonitor(options, handlesSignals: false)
                 result.state.withLock { $0.started = true }
                 let status = monitor.run()
                 result.state.withLock { $0.status = status }

@@ -72,58 +72,28 @@ extension Machine {
         waitUntilParked()
         try check(description)
         do throws(Errno) { try ram.discard() } catch { throw .call(error) }
-        var saved = SavedMachine()
-        var next: UInt64 = 0
         var filled: UInt64 = 0
-        while true {
-            let section = try reader.next()
-            if section.kind == .end { break }
-            guard section.kind == .ram else {
-                try saved.take(section, vcpus: description.vcpus)
-                continue
+        let saved = try SavedMachine.Whole(reader, description) { (address, pages) throws(SavedGuestError) in
+            // The description's slots are this machine's.
+            guard ram.write(pages, at: address) else {
+                throw .unsuitable("there is no RAM at \(address.hex), \(pages.count) bytes")
             }
-            try write(section, after: &next)
-            filled += UInt64(section.bytes.count)
+            filled += UInt64(pages.count)
             progress(filled)
         }
-        guard let processor = saved.processor, let chips = saved.chips, let devices = saved.devices,
-            let progress = saved.progress, let monitor = saved.monitor, saved.vcpus.count == description.vcpus
-        else {
-            let found: [(String, Bool)] = [
-                ("processor", saved.processor != nil), ("chips", saved.chips != nil),
-                ("devices", saved.devices != nil), ("progress", saved.progress != nil),
-                ("monitor", saved.monitor != nil), ("vCPU", saved.vcpus.count == description.vcpus),
-            ]
-            let missing = found.filter { !$0.1 }.map(\.0).joined(separator: ", ")
-            throw .input("sections are missing before the end at byte \(reader.offset): \(missing)")
-        }
-        try apply(processor, saved.vcpus)
+        try apply(saved.processor, saved.vcpus)
         // Before the controllers: what they remember of the lines is right then.
-        console.restore(devices.console)
-        monitorPort.restore(devices.monitorPort)
-        requests.restore(devices.request)
-        do throws(KVMError) { try virtualMachine.restore(chips) } catch {
+        console.restore(saved.devices.console)
+        monitorPort.restore(saved.devices.monitorPort)
+        requests.restore(saved.devices.request)
+        do throws(KVMError) { try virtualMachine.restore(saved.chips) } catch {
             throw .unsuitable("this host's KVM does not take the saved interrupt controllers: \(error)")
         }
         for (vcpu, state) in zip(vcpus, saved.vcpus) {
             try vcpu.restore(state, extendedSize: extendedStateSize)
         }
-        apply(progress, saved.snapshots)
-        return monitor
-    }
-
-    private func write(_ section: Section, after next: inout UInt64) throws(SavedGuestError) {
-        var fields = section.fields
-        let address = try fields.u64("address")
-        let pages = fields.rest
-        let (end, overflow) = address.addingReportingOverflow(UInt64(pages.count))
-        guard address & 4095 == 0, !pages.isEmpty, pages.count & 4095 == 0, address >= next, !overflow else {
-            throw fields.wrong("address", "\(GPA(address).hex), \(pages.count) bytes, after \(GPA(next).hex)")
-        }
-        guard ram.write(pages, at: GPA(address)) else {
-            throw fields.wrong("address", "\(GPA(address).hex), \(pages.count) bytes: there is no RAM")
-        }
-        next = end
+        apply(saved.progress, saved.snapshots)
+        return saved.monitor
     }
 
     private func apply(_ processor: CPUID, _ saved: [SavedVCPU]) throws(SavedGuestError) {

@@ -56,6 +56,86 @@ struct SavedMachine {
     }
 }
 
+extension SavedMachine {
+    /// All of it, each part there.
+    struct Whole {
+        let processor: CPUID
+        let vcpus: [SavedVCPU]
+        let chips: VirtualMachine.SavedChips
+        let devices: SavedDevices
+        let progress: SavedProgress
+        let snapshots: [StageSnapshot]
+        let monitor: Section
+
+        /// Reads up to the end; the description was read.
+        ///
+        /// - Parameter ram: gets runs of RAM, by ascending address, each inside a slot of the description.
+        init(
+            _ reader: SectionReader, _ description: GuestDescription,
+            ram: (GPA, [UInt8]) throws(SavedGuestError) -> Void
+        ) throws(SavedGuestError) {
+            var saved = SavedMachine()
+            var next: UInt64 = 0
+            while true {
+                let section = try reader.next()
+                if section.kind == .end { break }
+                guard section.kind == .ram else {
+                    try saved.take(section, vcpus: description.vcpus)
+                    continue
+                }
+                let (address, pages) = try SavedMachine.run(section, after: next, description)
+                next = address.rawValue &+ UInt64(pages.count)
+                try ram(address, pages)
+            }
+            guard let processor = saved.processor, let chips = saved.chips, let devices = saved.devices,
+                let progress = saved.progress, let monitor = saved.monitor, saved.vcpus.count == description.vcpus
+            else {
+                let found: [(String, Bool)] = [
+                    ("processor", saved.processor != nil), ("chips", saved.chips != nil),
+                    ("devices", saved.devices != nil), ("progress", saved.progress != nil),
+                    ("monitor", saved.monitor != nil), ("vCPU", saved.vcpus.count == description.vcpus),
+                ]
+                let missing = found.filter { !$0.1 }.map(\.0).joined(separator: ", ")
+                throw .input("sections are missing before the end at byte \(reader.offset): \(missing)")
+            }
+            self.processor = processor
+            self.vcpus = saved.vcpus
+            self.chips = chips
+            self.devices = devices
+            self.progress = progress
+            self.snapshots = saved.snapshots
+            self.monitor = monitor
+        }
+    }
+
+    /// A run of RAM's pages, which follows what came before and lies in a slot.
+    private static func run(
+        _ section: Section, after next: UInt64, _ description: GuestDescription
+    ) throws(SavedGuestError) -> (GPA, [UInt8]) {
+        var fields = section.fields
+        let address = try fields.u64("address")
+        let pages = fields.rest
+        let size = UInt64(pages.count)
+        let isInside = description.slots.contains { slot in
+            address >= slot.address && size <= slot.size && address - slot.address <= slot.size - size
+        }
+        guard address & 4095 == 0, size != 0, size & 4095 == 0, address >= next, isInside else {
+            throw fields.wrong("address", "\(GPA(address).hex), \(size) bytes, after \(GPA(next).hex)")
+        }
+        return (GPA(address), pages)
+    }
+}
+
+/// Reads a whole saved guest without being it: whatever is wrong with it is found, but for what the host cannot do.
+///
+/// - Returns: what it says of its machine.
+public func checkSavedGuest(_ reader: SectionReader) throws(SavedGuestError) -> GuestDescription {
+    let description = try GuestDescription(try reader.next())
+    _ = try SavedMachine.Whole(reader, description) { _, _ in }
+    try reader.checkNothingFollows()
+    return description
+}
+
 /// The devices on ports.
 struct SavedDevices {
     var console: SavedSerialPort

@@ -49,7 +49,6 @@ public enum QEMUProcess {
     }
 
     private static func start(_ options: QEMUOptions) throws(MonitorError) -> Int32 {
-        guard options.incoming == nil else { throw .usage("-incoming: not available in this version") }
         let background: Background?
         do throws(Errno) { background = options.isDaemon ? try Background.enter() : nil } catch { throw .call(error) }
         var paths: [String] = []

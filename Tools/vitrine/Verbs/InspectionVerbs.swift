@@ -3,6 +3,6 @@
 /// The verbs that look into a guest, in the order of the help.
 enum InspectionVerbs {
     static let all: [Verb] = [
-        pages, diff, watch, saveTables, search, translate, aliases, ept, map, audit, layouts, doctor,
+        pages, diff, watch, saveTables, dump, search, translate, aliases, ept, map, audit, layouts, doctor,
     ]
 }
