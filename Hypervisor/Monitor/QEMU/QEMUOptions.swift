@@ -126,13 +126,6 @@ struct QEMUReader {
             options.run.machine.stopAt = .entry
             options.run.staysPaused = true
         }
-        if let incoming = options.incoming {
-            guard incoming == "defer" else {
-                throw UsageError("-incoming \(incoming): defer is possible; the guest comes with migrate-incoming")
-            }
-            options.run.isIncoming = true
-            options.run.staysPaused = startsPaused
-        }
         options.run.keepsCrashed = options.run.keepsCrashed || options.run.staysAfterPowerOff
     }
 
