@@ -172,6 +172,7 @@ let package = Package(
             name: "FuzzTargets",
             dependencies: [
                 "Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Inspection",
+                "Monitor",
                 "SavedGuests", "Machine",
             ], path: "Tests/Fuzz/FuzzTargets", swiftSettings: strict),
         tests("Fuzz", ["FuzzTargets"]),

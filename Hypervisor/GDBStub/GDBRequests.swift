@@ -110,6 +110,7 @@ extension GDBSession {
         } catch {
             // What was there before is still wanted; it was taken away with the rest.
             try? debuggee.setBreakpoints(breakpoints, vcpu: current)
+            complain(error.description)
             fail(error)
         }
     }

@@ -21,6 +21,9 @@ public final class GDBSession {
     /// The session is over: GDB detached, or ended the guest.
     public private(set) var isOver = false
 
+    /// Told what GDB asked for and does not show the reason of: that a breakpoint cannot be set.
+    public var complain: (String) -> Void = { _ in }
+
     /// A session with a guest that stands still.
     public init(_ debuggee: any Debuggee) {
         self.debuggee = debuggee

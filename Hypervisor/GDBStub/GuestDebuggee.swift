@@ -75,7 +75,9 @@ public final class GuestDebuggee: Debuggee {
         guard let registers = try? guest.registers(vcpu: vcpu), let cs = registers.segment("cs") else {
             return "vCPU \(vcpu)"
         }
-        return "vCPU \(vcpu), ring \(cs.selector & 3), CR3 0x\(String(registers.cr3, radix: 16))"
+        let activity = (try? ask("registers", [JSONMember("vcpu", JSON(vcpu))]))?["activity"]?.text
+        let isHalted = activity == "halted" ? ", halted" : activity == "uninitialized" ? ", not started" : ""
+        return "vCPU \(vcpu), ring \(cs.selector & 3), CR3 0x\(String(registers.cr3, radix: 16))\(isHalted)"
     }
 
     // MARK: Memory

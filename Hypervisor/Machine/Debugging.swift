@@ -88,6 +88,8 @@ struct DebugState {
     var registers: [HardwareBreakpoint] = []
     var compared: [Compared] = []
     var actions: [DebugAction]
+    /// Of each vCPU that steps: where it is, and where its handlers begin.
+    var steps: [(address: UInt64, handlers: HandlerTable)?]
     /// Watchpoints that were hit while another stop was told.
     var pending: [(vcpu: Int, reason: DebugReason)] = []
 }
@@ -102,7 +104,8 @@ extension Machine {
         pause()
         core.update { core in
             core.debug = DebugState(
-                abilities: abilities, wasRunning: ran, actions: Array(repeating: .run, count: vcpus.count))
+                abilities: abilities, wasRunning: ran, actions: Array(repeating: .run, count: vcpus.count),
+                steps: Array(repeating: nil, count: vcpus.count))
         }
         return ran
     }
@@ -201,7 +204,7 @@ extension Machine {
             }
             if let pending = before.pending { return pending }
             do throws(KVMError) {
-                for (vcpu, action) in zip(vcpus, actions) where action != .stay { try arm(vcpu, action, debug) }
+                for (index, action) in actions.enumerated() where action != .stay { try arm(index, action, debug) }
             } catch { throw .kvm(error) }
             core.update { core in
                 for index in core.workers.indices { core.workers[index].held = actions[index] == .stay }
@@ -215,8 +218,11 @@ extension Machine {
     }
 
     /// Has a vCPU stop where it is to. One that runs past places that are compared steps all the way.
-    private func arm(_ vcpu: VCPU, _ action: DebugAction, _ debug: DebugState) throws(KVMError) {
+    private func arm(_ index: Int, _ action: DebugAction, _ debug: DebugState) throws(KVMError) {
+        let vcpu = vcpus[index]
         let steps = action == .step || !debug.compared.isEmpty
+        let start = steps ? handlers(of: vcpu).map { (address: (try? vcpu.registers().rip) ?? 0, handlers: $0) } : nil
+        core.update { $0.debug?.steps[index] = start }
         try vcpu.setGuestDebug(
             singleStep: steps, softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
             blocksInterrupts: action == .step && debug.abilities.blocksInterrupts)
@@ -230,6 +236,7 @@ extension Machine {
             try? vcpu.setGuestDebug()
             return true
         }
+        if stop.dr6 >> 14 & 1 != 0 { stepped(vcpu, to: stop.address, debug) }
         guard let reason = reason(of: stop, number, debug) else {
             guard stop.exception == 3 else { return true }
             // An INT3 of the guest's own.
@@ -250,6 +257,24 @@ extension Machine {
         kickAll()
         if tells { events(.debugStop(vcpu: number, reason)) }
         return false
+    }
+
+    /// What a step leaves behind that no step should.
+    private func stepped(_ vcpu: VCPU, to address: UInt64, _ debug: DebugState) {
+        wakeIfWronglyHalted(vcpu, at: address)
+        let number = Int(vcpu.number)
+        guard let before = debug.steps[number] else { return }
+        hideTrapFlag(vcpu, from: before.address, to: address, before.handlers)
+        core.update { $0.debug?.steps[number]?.address = address }
+    }
+
+    /// Where KVM emulates ring 0, a vCPU that steps out of an interrupt that ended its HLT, into another thread, is left halted there: with
+    /// interrupts off for ever. One that has not just executed HLT (0xf4) runs.
+    private func wakeIfWronglyHalted(_ vcpu: VCPU, at address: UInt64) {
+        guard (try? vcpu.activity()) == .halted, let place = try? vcpu.translate(address &- 1),
+            let byte = bytes(at: GPA(place.gpa), 1), byte != [0xf4]
+        else { return }
+        try? vcpu.setActivity(.runnable)
     }
 
     /// What a stop means; nil if nobody asked for it.
@@ -315,6 +340,11 @@ extension Machine {
     /// Every register of a vCPU, in the order of `VCPU.registerNames`.
     public func namedRegisters(vcpu: Int) throws(MachineError) -> [[UInt8]] {
         try onVCPU(vcpu) { vcpu throws(KVMError) in try vcpu.namedRegisters() }
+    }
+
+    /// Whether a vCPU runs, halts or waits; nil for what x86 does not have.
+    public func activity(vcpu: Int) throws(MachineError) -> ActivityState? {
+        try onVCPU(vcpu) { vcpu throws(KVMError) in try vcpu.activity() }
     }
 
     /// Writes a register of a vCPU that stands still.

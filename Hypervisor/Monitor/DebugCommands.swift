@@ -77,7 +77,13 @@ extension QMPCommand {
                 let values = try machineResult { () throws(MachineError) in
                     try monitor.machine.namedRegisters(vcpu: vcpu)
                 }
-                return .value(["values": .array(values.map { .string(hexText($0)) })])
+                let activity = try machineResult { () throws(MachineError) in
+                    try monitor.machine.activity(vcpu: vcpu)
+                }
+                return .value([
+                    "values": .array(values.map { .string(hexText($0)) }),
+                    "activity": activity.map { .string("\($0)") } ?? .null,
+                ])
             },
             debugging("x-vitrine-debug-set-register") { (monitor, arguments) throws(QMPError) in
                 let vcpu = try monitor.vcpuArgument(&arguments)

@@ -18,7 +18,9 @@ public struct DomainXML {
     public init(_ words: inout Arguments, emulator: String) throws(MonitorError) {
         for (name, instead) in [
             ("detach", "libvirt starts a domain on its own"), ("wait-ready", "see virsh console"),
-            ("ready-fd", "libvirt starts the process"),
+            ("ready-fd", "libvirt starts the process"), ("restore", "see virsh restore"),
+            ("paused", "see virsh start --paused"),
+            ("gdb", "see vitrine gdb"), ("core-on-panic", "see virsh dump --memory-only"),
         ] where words.flag(name) {
             throw .usage("--\(name) has no place in a domain: \(instead)")
         }

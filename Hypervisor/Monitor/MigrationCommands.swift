@@ -42,6 +42,9 @@ extension QMPCommand {
                 let uri = try arguments.text("uri")
                 // They belong to QEMU's way of moving disks, and to clients of long ago.
                 for name in ["blk", "inc", "detach"] { _ = try arguments.optionalFlag(name) }
+                if try arguments.optionalFlag("resume") ?? false {
+                    throw .generic("no transfer was interrupted that could go on")
+                }
                 try arguments.end()
                 return try monitor.save(to: uri)
             },

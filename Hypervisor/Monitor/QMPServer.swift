@@ -126,6 +126,15 @@ final class QMPServer {
         }
     }
 
+    /// Takes a client that is connected already; it gets the greeting.
+    func add(_ socket: consuming FileDescriptor) {
+        nextID += 1
+        let connection = QMPConnection(id: nextID, socket: socket, lineEnd: face.lineEnd)
+        connections.append(connection)
+        connection.send(line: face.greeting)
+        connection.flush()
+    }
+
     private func accept(_ listener: SharedDescriptor) {
         while connections.count < QMPServer.clientLimit {
             guard let connection = nextConnection(listener) else { return }

@@ -3,6 +3,11 @@
 
 import Foundation
 import TestSupport
+import Testing
+
+/// The tests share one libvirtd, which some of them end and start again: one after the other.
+@Suite(.enabled(if: LibvirtHost.missing == nil, "\(LibvirtHost.missing ?? "")"), .serialized)
+struct LibvirtTests {}
 
 /// What keeps these tests from running, if anything.
 enum LibvirtHost {
@@ -70,6 +75,8 @@ final class PrivateLibvirt: @unchecked Sendable {
             LibvirtHost.binaries.path, try Self.images(),
         ]
         process.standardInput = input
+        // Nobody else may hold it: not what is started later, in there.
+        _ = fcntl(input.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
         let log = try TemporaryFolder()
         let errors = try log.file("errors")
         process.standardOutput = FileHandle.nullDevice

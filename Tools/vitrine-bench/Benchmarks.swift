@@ -58,12 +58,15 @@ struct Benchmarks {
             layouts.measure()
             rows += layouts.rows
         }
+        if wants("libvirt") { rows += libvirtRows(emulator: vitrine + "-qemu", rounds: max(3, repetitions / 3)) }
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }
 
     /// The groups of figures, in the order they are measured.
-    static let groups = ["start", "ports", "guest", "walk", "search", "linux", "watch", "second-stage", "layouts"]
+    static let groups = [
+        "start", "ports", "guest", "walk", "search", "linux", "watch", "second-stage", "layouts", "libvirt",
+    ]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
 

@@ -30,13 +30,13 @@ struct QEMUMemory {
     mutating func readPath(_ path: String) throws(UsageError) {
         let size: UInt64
         do throws(Errno) {
-            size = try FileDescriptor(open: path, O_RDONLY).blockSize()
+            size = try FileDescriptor(open: path, O_RDONLY | O_NONBLOCK | O_NOCTTY).blockSize()
         } catch {
             throw UsageError("-mem-path: \(error)")
         }
-        if size == 4096 { return }
         guard let huge = HugePageSize(rawValue: size) else {
-            throw UsageError("-mem-path \(path): pages of \(size) bytes; 4K, 2M and 1G are possible")
+            throw UsageError(
+                "-mem-path \(path): pages of \(size) bytes: a folder of hugetlbfs is needed, with pages of 2M or 1G")
         }
         hugePages = huge
     }

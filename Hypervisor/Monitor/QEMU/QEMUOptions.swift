@@ -21,8 +21,6 @@ public struct QEMUOptions: Sendable {
     public internal(set) var isDaemon = false
     /// Whether lines on standard error begin with the time.
     public internal(set) var hasTimestamp = false
-    /// `-incoming`: where the machine's state comes from, as it was given.
-    public internal(set) var incoming: String?
     /// The machine's UUID as it was given.
     public internal(set) var uuid: String?
     /// The guest's name as it was given; nil: none was.
@@ -126,13 +124,7 @@ struct QEMUReader {
                 throw UsageError("-S and -x-vitrine-stop-at contradict each other")
             }
             options.run.machine.stopAt = .entry
-        }
-        if let incoming = options.incoming {
-            guard incoming == "defer" else {
-                throw UsageError("-incoming \(incoming): defer is possible; the guest comes with migrate-incoming")
-            }
-            options.run.isIncoming = true
-            options.run.staysPaused = startsPaused
+            options.run.staysPaused = true
         }
         options.run.keepsCrashed = options.run.keepsCrashed || options.run.staysAfterPowerOff
     }
@@ -154,7 +146,11 @@ struct QEMUReader {
         case "x-vitrine-program": options.run.machine.programs.append(RunOptions.program(text))
         case "x-vitrine-stop-at": options.run.machine.stopAt = try stage(text)
         case "pidfile": options.pidFile = text
-        case "incoming": options.incoming = text
+        case "incoming":
+            guard text == "defer" else {
+                throw UsageError("-incoming \(text): a guest comes by migrate-incoming (-incoming defer)")
+            }
+            options.run.isIncoming = true
         case "uuid": options.uuid = text
         case "serial": serialOption = text
         case "m": try memory.read(text)
@@ -233,6 +229,7 @@ struct QEMUReader {
             $0.multipliedReportingOverflow(by: $1 ?? 1).0
         }
         vcpus = try value.number("cpus", in: 1...most) ?? product
+        guard (1...most).contains(vcpus) else { throw UsageError("-smp \(text): a number from 1 to \(most) is needed") }
         if let all = try value.number("maxcpus", in: 1...most), all != vcpus {
             throw UsageError("-smp \(text): vCPUs cannot be added later; maxcpus must be \(vcpus)")
         }

@@ -17,6 +17,10 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case json
     /// What QEMU's human monitor and its debugger stub say.
     case monitor
+    /// What a client says to vitrine-qemu's monitor.
+    case qmp
+    /// A command line in QEMU's words, one a line.
+    case qemuCommandLine = "qemu-command-line"
     /// Saved guests: the file as it is, and as the contents of sections in a right frame.
     case savedGuest = "saved-guest"
 
@@ -29,6 +33,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .changing: fuzzChangingMemory(input)
         case .json: fuzzJSON(input)
         case .monitor: fuzzMonitor(input)
+        case .qmp: fuzzQMP(input)
+        case .qemuCommandLine: fuzzQEMUCommandLine(input)
         case .savedGuest: fuzzSavedGuest(input)
         }
     }

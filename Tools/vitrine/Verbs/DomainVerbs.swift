@@ -17,7 +17,7 @@ enum DomainVerbs {
 
     /// The options of run that a domain can have.
     private static let guestOptions = RunOptions.descriptions.filter {
-        !["detach", "wait-ready", "ready-fd"].contains($0.name)
+        !["detach", "wait-ready", "ready-fd", "gdb", "core-on-panic", "restore", "paused"].contains($0.name)
     }
 
     static let domainXML = Verb(

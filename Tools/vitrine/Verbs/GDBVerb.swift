@@ -91,7 +91,9 @@ extension LifecycleVerbs {
     private static func serve(_ name: String, input: Int32, output: Int32) throws -> Bool {
         let guest = try Targets.openGuest(name)
         let debuggee = try GuestDebuggee(guest) { line in DebuggerCommands.answer(line, target: name) }
-        return try GDBSession(debuggee).serve(input: input, output: output, guest: debuggee)
+        let session = GDBSession(debuggee)
+        session.complain = { complain($0) }
+        return try session.serve(input: input, output: output, guest: debuggee)
     }
 
     private static func listen(_ address: ListenAddress, for name: String, wait: Double, ready: Int32?) throws

@@ -1,0 +1,71 @@
+// A vCPU steps by RFLAGS.TF, and what the processor pushes meanwhile has that flag in it: the frame of an interrupt or exception, and PUSHF.
+// KVM hides it from those who ask for registers, and not from the guest's memory. Where it stays there, the guest gets a #DB of nobody's
+// when it goes back after the debugger has left. So it is taken out again after the step that pushed it.
+
+import Addresses
+import GuestMemory
+import KVM
+
+/// Where the guest's handlers begin, and whether the processor pushes an error code before them.
+struct HandlerTable {
+    private var handlers: [UInt64: Bool] = [:]
+
+    /// Vectors with an error code (Intel SDM volume 3, table 6-1).
+    private static let withErrorCode: Set<Int> = [8, 10, 11, 12, 13, 14, 17, 21, 29, 30]
+
+    /// The gates of a 64-bit IDT (Intel SDM volume 3, figure 6-8); what cannot be read is left out.
+    ///
+    /// - Parameter read: 8 bytes at a linear address.
+    init(_ table: DescriptorTable, read: (UInt64) -> UInt64?) {
+        for vector in 0..<min(256, (Int(table.limit) + 1) / 16) {
+            let gate = table.base &+ UInt64(vector * 16)
+            guard let low = read(gate), low >> 47 & 1 != 0, let high = read(gate &+ 8) else { continue }
+            let address = low & 0xffff | low >> 32 & 0xffff_0000 | high << 32
+            handlers[address] = HandlerTable.withErrorCode.contains(vector)
+        }
+    }
+
+    /// How far above RSP the saved flags lie at an address that begins a handler; nil if none begins there.
+    func offsetOfFlags(at address: UInt64) -> UInt64? {
+        handlers[address].map { $0 ? 24 : 16 }
+    }
+}
+
+extension Machine {
+    private static var trapFlag: UInt8 { 1 }  // bit 8 of RFLAGS, so bit 0 of its second byte
+    private static var pushFlags: UInt8 { 0x9c }
+
+    /// The handlers of a vCPU that is about to step.
+    func handlers(of vcpu: VCPU) -> HandlerTable? {
+        guard let idt = try? vcpu.registers().idt else { return nil }
+        return HandlerTable(idt) { address in
+            guard let place = try? vcpu.translate(address), let page = self.ram.page(at: GPA(place.gpa)) else {
+                return nil
+            }
+            return page.loadUnaligned(fromByteOffset: Int(place.gpa & 0xff8), as: UInt64.self)
+        }
+    }
+
+    /// After a step: takes the flag out of what it pushed.
+    ///
+    /// - Parameter previous: where the vCPU was before it.
+    func hideTrapFlag(_ vcpu: VCPU, from previous: UInt64, to address: UInt64, _ handlers: HandlerTable) {
+        let offset: UInt64
+        if let found = handlers.offsetOfFlags(at: address) {
+            offset = found
+        } else if address &- previous == 1, byte(previous, vcpu) == Machine.pushFlags {
+            offset = 0
+        } else {
+            return
+        }
+        guard let rsp = try? vcpu.registers().rsp, let place = try? vcpu.translate(rsp &+ offset &+ 1),
+            let piece = ram.hostMemory(at: GPA(place.gpa), count: 1)
+        else { return }
+        piece[0] &= ~Machine.trapFlag
+    }
+
+    private func byte(_ address: UInt64, _ vcpu: VCPU) -> UInt8? {
+        guard let place = try? vcpu.translate(address) else { return nil }
+        return ram.hostMemory(at: GPA(place.gpa), count: 1)?[0]
+    }
+}
