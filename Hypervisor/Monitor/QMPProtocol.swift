@@ -164,13 +164,6 @@ public struct QMPArguments {
         return text
     }
 
-    /// A text, or nil if it is not given.
-    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
-        guard let value = take(name) else { return nil }
-        guard let text = value.text else { throw .generic("'\(name)' must be a text") }
-        return text
-    }
-
     /// A list of texts that must be given.
     mutating func texts(_ name: String) throws(QMPError) -> [String] {
         let elements = try list(name)
