@@ -148,6 +148,13 @@ public struct QMPArguments {
         return flag
     }
 
+    /// A text, or nil if it is not given.
+    mutating func optionalText(_ name: String) throws(QMPError) -> String? {
+        guard let value = take(name) else { return nil }
+        guard let text = value.text else { throw .generic("'\(name)' must be a text") }
+        return text
+    }
+
     /// A number from 0 to a million; `fallback` if it is not given.
     mutating func seconds(_ name: String, default fallback: Double) throws(QMPError) -> Double {
         guard let value = take(name) else { return fallback }
