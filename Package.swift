@@ -54,6 +54,7 @@ let package = Package(
         .library(name: "Inspection", targets: ["Inspection"]),
         .executable(name: "vitrine", targets: ["vitrine"]),
         .executable(name: "vitrine-vmm", targets: ["vitrine-vmm"]),
+        .executable(name: "vitrine-libvirt", targets: ["vitrine-libvirt"]),
         .executable(name: "vitrine-qemu", targets: ["vitrine-qemu"]),
     ],
     targets: [
@@ -66,6 +67,10 @@ let package = Package(
         .systemLibrary(
             name: "CBPF", path: "Hypervisor/CBPF",
             providers: [.apt(["libbpf-dev", "libelf-dev", "zlib1g-dev"])]),
+        // libvirt's C API; vitrine-libvirt alone links it.
+        .systemLibrary(
+            name: "CLibvirt", path: "Hypervisor/CLibvirt", pkgConfig: "libvirt",
+            providers: [.apt(["libvirt-dev"])]),
         module("SystemCalls", ["CSystem"]),
         module("Addresses"),
         module("Options"),
@@ -145,6 +150,11 @@ let package = Package(
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
         tool("vitrine-qemu", ["Monitor"]),
+
+        // Not static: libvirt is a dynamic library, which need not be there for anything else to work.
+        .executableTarget(
+            name: "vitrine-libvirt", dependencies: ["CLibvirt", "JSON", "SystemCalls"], path: "Tools/vitrine-libvirt",
+            swiftSettings: strict, linkerSettings: [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))]),
 
         tool(
             "vitrine-bench",

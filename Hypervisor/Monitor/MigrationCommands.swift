@@ -25,6 +25,14 @@ extension QMPCommand {
                 monitor.descriptors[name] = descriptor
                 return .done
             },
+            QMPCommand(name: "x-vitrine-connect") { (monitor, arguments, connection) throws(QMPError) in
+                try arguments.end()
+                guard let socket = connection.takeDescriptor() else {
+                    throw .generic("no socket came with the command (SCM_RIGHTS)")
+                }
+                try monitor.server.adopt(socket)
+                return .done
+            },
             QMPCommand(name: "closefd") { (monitor, arguments, _) throws(QMPError) in
                 _ = try monitor.takeDescriptor(named: try arguments.text("fdname"))
                 try arguments.end()

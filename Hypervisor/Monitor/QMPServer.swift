@@ -72,6 +72,22 @@ final class QMPServer {
         for (listener, entry) in zip(listeners, ready) where entry.revents & Int16(POLLIN) != 0 { accept(listener) }
     }
 
+    /// Takes a socket that somebody brought for a client of its own: who may bring it may do everything already.
+    func adopt(_ socket: SharedDescriptor) throws(QMPError) {
+        guard connections.count < QMPServer.clientLimit else { throw .generic("there are too many clients") }
+        do throws(Errno) {
+            let own = try socket.descriptor.duplicate()
+            try own.setCloseOnExecAndNonblocking()
+            nextID += 1
+            let connection = QMPConnection(id: nextID, socket: own, lineEnd: face.lineEnd)
+            connections.append(connection)
+            connection.send(line: face.greeting)
+            connection.flush()
+        } catch {
+            throw .generic(error.description)
+        }
+    }
+
     /// Tells every client that has negotiated.
     func broadcast(_ name: String, _ data: JSON? = nil) {
         let message = QMPMessage.event(name, data)

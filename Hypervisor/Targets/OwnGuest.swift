@@ -21,6 +21,8 @@ public final class OwnGuest: Target {
     public let mapped: MappedMemory
     /// The same.
     public var memory: TargetMemory { .mapped(mapped) }
+    /// `mapped`, or by which way the descriptors came.
+    public let memorySource: String
     /// The memory slots.
     public var slots: SlotTable { mapped.slots }
     /// The connection, for commands of one's own.
@@ -32,7 +34,10 @@ public final class OwnGuest: Target {
     }
 
     /// Maps the memory of the guest at the other end of a connection.
-    public init(client: QMPClient) throws(TargetError) {
+    ///
+    /// - Parameter source: what `memorySource` says.
+    public init(client: QMPClient, source: String = "mapped") throws(TargetError) {
+        memorySource = source
         self.client = client
         let reply = try client.execute("x-vitrine-memory")
         guard let list = reply.value["slots"]?.elements, let pid = reply.value["pid"]?.int,

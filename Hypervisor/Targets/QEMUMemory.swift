@@ -14,6 +14,8 @@ final class QEMUMemory: PhysicalMemory, Sendable {
         case process(SharedDescriptor)
         /// `xp` of the human monitor.
         case monitor(QMPClient)
+        /// libvirt's memory peek.
+        case libvirt(LibvirtSession)
     }
 
     let slots: SlotTable
@@ -51,6 +53,7 @@ final class QEMUMemory: PhysicalMemory, Sendable {
                 switch source {
                 case .process(let file): try readProcess(file, hva, into: part)
                 case .monitor(let client): try readMonitor(client, current, into: part)
+                case .libvirt(let session): try readLibvirt(session.client, current, into: part)
                 }
             } catch {
                 failure.withLock { if $0 == nil { $0 = error } }
@@ -72,6 +75,34 @@ final class QEMUMemory: PhysicalMemory, Sendable {
         }
         // The memory of a process that ended reads as empty.
         guard count == buffer.count else { throw .wentAway(name) }
+    }
+
+    private func readLibvirt(
+        _ client: QMPClient, _ address: GPA, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(TargetError) {
+        var done = 0
+        while done < buffer.count {
+            // What libvirt's remote protocol carries in one message.
+            let count = min(65536, buffer.count - done)
+            let reply = try client.execute(
+                "x-libvirt-memory-peek",
+                [JSONMember("address", .hex((address &+ UInt64(done)).rawValue)), JSONMember("size", JSON(count))])
+            guard let digits = reply.value.text?.utf8, digits.count == count * 2 else {
+                throw .badAnswer("no memory at GPA \((address &+ UInt64(done)).hex)")
+            }
+            var high: UInt8?
+            for digit in digits {
+                let value = digit > 0x60 ? digit &- 0x57 : digit &- 0x30
+                guard value < 16 else { throw .badAnswer("no hexadecimal digits") }
+                if let upper = high {
+                    buffer[done] = upper << 4 | value
+                    done += 1
+                    high = nil
+                } else {
+                    high = value
+                }
+            }
+        }
     }
 
     private func readMonitor(

@@ -35,6 +35,7 @@ public final class QEMUTarget: Target {
         switch reader.source {
         case .process: return "process \(pid)"
         case .monitor: return "monitor"
+        case .libvirt: return "libvirt's memory peek"
         }
     }
 
@@ -52,27 +53,63 @@ public final class QEMUTarget: Target {
     ///   - path: the socket.
     ///   - access: how to read memory.
     ///   - seconds: how long to wait for the monitor's first answer.
-    public init(socket path: String, access: Access = .best, timeout seconds: Double = 5) throws(TargetError) {
-        name = "qmp:" + path
+    public convenience init(
+        socket path: String, access: Access = .best, timeout seconds: Double = 5
+    ) throws(TargetError) {
+        let client: QMPClient
         do throws(TargetError) {
             client = try QMPClient(path: path, name: "qmp:" + path)
         } catch {
             guard case .noSuchTarget = error else { throw error }
             throw .noSuchTarget("no QEMU listens at \(path)")
         }
-        let first: [QMPReply]
         do throws(TargetError) {
-            first = try client.execute(
-                [
-                    ("query-cpus-fast", []),
-                    ("human-monitor-command", [JSONMember("command-line", "info mtree -f")]),
-                ], timeout: seconds)
+            // The process is the one that listens on the socket; where a manager made the socket that is the manager, whose
+            // memory does not fit.
+            try self.init(client: client, name: "qmp:" + path, timeout: seconds, memory: .monitor(client)) { _ in
+                access == .best ? try? client.peer().pid : nil
+            }
         } catch {
             guard case .noAnswer = error else { throw error }
             throw .unable(
                 "the monitor at \(path) does not answer: QEMU is stopped, or talks to another client (it serves one client "
                     + "at a time on a socket; give it a second -qmp)")
         }
+    }
+
+    /// The domain that a helper of libvirt's speaks for.
+    convenience init(_ session: LibvirtSession, name: String) throws(TargetError) {
+        let isLocal = session.ready["local"]?.boolean ?? false
+        try self.init(client: session.client, name: name, timeout: 10, memory: .libvirt(session)) { cpus in
+            isLocal ? cpus.compactMap { $0["thread-id"]?.int }.first.flatMap(QEMUTarget.process(ofThread:)) : nil
+        }
+    }
+
+    /// The process that a thread of this host belongs to (/proc/TID/status, Tgid); nil if there is no such thread.
+    private static func process(ofThread thread: Int) -> Int32? {
+        guard thread > 0, let bytes = try? Files.contents(of: "/proc/\(thread)/status") else { return nil }
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") where line.hasPrefix("Tgid:") {
+            return Int32(line.dropFirst(5).filter { $0.isNumber })
+        }
+        return nil
+    }
+
+    /// Finds out about a machine.
+    ///
+    /// - Parameters:
+    ///   - fallback: how to read memory where the process cannot be read.
+    ///   - process: the process to try, from the answer to query-cpus-fast.
+    private init(
+        client: QMPClient, name: String, timeout seconds: Double, memory fallback: QEMUMemory.Source,
+        process: ([JSON]) -> Int32?
+    ) throws(TargetError) {
+        self.client = client
+        self.name = name
+        let first = try client.execute(
+            [
+                ("query-cpus-fast", []),
+                ("human-monitor-command", [JSONMember("command-line", "info mtree -f")]),
+            ], timeout: seconds)
         guard first.count == 2, let list = first[0].value.elements, let view = first[1].value.text else {
             throw .badAnswer("query-cpus-fast and info mtree")
         }
@@ -81,9 +118,9 @@ public final class QEMUTarget: Target {
         vcpuCount = cpus.count
         maxPhysicalAddressBits = QEMUTarget.physicalBits(client, path: list.first?["qom-path"]?.text)
         let slots = try QEMUTarget.slots(client, QEMUText.memoryView(view))
-        let (process, itsMemory) = QEMUTarget.process(client, slots, access)
-        pid = process
-        reader = QEMUMemory(slots: slots, source: itsMemory, name: "qmp:" + path)
+        let (found, itsMemory) = QEMUTarget.memory(process(list), slots, fallback, name: name)
+        pid = found
+        reader = QEMUMemory(slots: slots, source: itsMemory, name: name)
     }
 
     /// MAXPHYADDR of a CPU (its property `phys-bits`); 52 if it does not say.
@@ -128,22 +165,17 @@ public final class QEMUTarget: Target {
         do throws(SlotError) { return try SlotTable(slots) } catch { throw .memory(.slots(error)) }
     }
 
-    /// QEMU's process and its memory, if it may be read and holds what the monitor says it holds.
-    ///
-    /// The process is the one that listens on the socket; where a manager made the socket that is the manager, whose memory
-    /// does not fit.
-    private static func process(
-        _ client: QMPClient, _ slots: SlotTable, _ access: Access
+    /// QEMU's process and its memory, if it may be read and holds what the monitor says it holds; else the other way.
+    private static func memory(
+        _ process: Int32?, _ slots: SlotTable, _ fallback: QEMUMemory.Source, name: String
     ) -> (Int32, QEMUMemory.Source) {
-        guard access == .best, let pid = try? client.peer().pid, pid > 0,
-            let file = try? FileDescriptor(open: "/proc/\(pid)/mem", O_RDONLY)
-        else { return (0, .monitor(client)) }
-        let source = QEMUMemory.Source.process(SharedDescriptor(file))
-        let byProcess = QEMUMemory(slots: slots, source: source, name: client.name)
-        let byMonitor = QEMUMemory(slots: slots, source: .monitor(client), name: client.name)
-        for slot in slots.slots where !matches(byProcess, byMonitor, slot.guestPhysicalAddress) {
-            return (0, .monitor(client))
+        guard let pid = process, pid > 0, let file = try? FileDescriptor(open: "/proc/\(pid)/mem", O_RDONLY) else {
+            return (0, fallback)
         }
+        let source = QEMUMemory.Source.process(SharedDescriptor(file))
+        let byProcess = QEMUMemory(slots: slots, source: source, name: name)
+        let otherwise = QEMUMemory(slots: slots, source: fallback, name: name)
+        for slot in slots.slots where !matches(byProcess, otherwise, slot.guestPhysicalAddress) { return (0, fallback) }
         return (pid, source)
     }
 

@@ -62,6 +62,12 @@ public final class QMPClient: Sendable {
         }
     }
 
+    /// Speaks over a socket that is connected already, non-blocking.
+    public init(socket: consuming FileDescriptor, name: String) {
+        self.name = name
+        self.socket = socket
+    }
+
     /// The process and the user at the other end (SO_PEERCRED): whoever listened on the socket.
     public func peer() throws(TargetError) -> (pid: Int32, user: UInt32) {
         do throws(Errno) { return try UnixSocket.peer(of: socket) } catch { throw .call(error) }

@@ -111,11 +111,12 @@ public enum Targets {
     /// The target that a text names.
     ///
     /// NAME is a guest of this user, `qmp:SOCKET` a QEMU monitor, `core:FILE` an ELF core or a raw image, `pid:N` any
-    /// process that holds a VM; `libvirt:` is known and refused with `unable`.
+    /// process that holds a VM; `libvirt:DOMAIN` and `libvirt:URI#DOMAIN` a domain of libvirt's QEMU driver.
     public static func open(_ text: String) throws(TargetError) -> any Target {
         if text.hasPrefix("core:") { return try CoreTarget(path: String(text.dropFirst(5))) }
         if text.hasPrefix("pid:") { return try ProcessTarget(String(text.dropFirst(4))) }
         if text.hasPrefix("qmp:") { return try QEMUTarget(socket: String(text.dropFirst(4))) }
+        if text.hasPrefix("libvirt:") { return try Libvirt.open(String(text.dropFirst(8))) }
         return try openGuest(text)
     }
 
@@ -132,11 +133,9 @@ public enum Targets {
     }
 
     private static func refuseOtherKinds(_ text: String) throws(TargetError) {
-        if text.hasPrefix("libvirt:") {
-            throw .unable("\(text): libvirt domains are not available in this version; name a guest of vitrine run")
-        }
         for (prefix, what) in [
             ("pid:", "a process with a VM"), ("qmp:", "a QEMU monitor"), ("core:", "a file"),
+            ("libvirt:", "a domain, which virsh steers"),
         ] where text.hasPrefix(prefix) {
             throw .unable("\(text) is \(what), which can be looked at only; this verb is for guests of vitrine run")
         }

@@ -59,6 +59,7 @@ final class PrivateLibvirt: @unchecked Sendable {
         mkdir -m 1777 /run/scratch
         ip link set lo up 2>/dev/null || true
         cp "$1/vitrine" "$1/vitrine-vmm" "$1/vitrine-qemu" /run/vitrine/bin
+        cp "$1/vitrine-libvirt" /run/vitrine/bin 2>/dev/null || true
         (cd "$2" && find . -name '*.elf' -not -path './objects/*' -exec cp --parents -t /run/vitrine/share/vitrine {} +)
         printf 'stdio_handler = "file"\\nsecurity_driver = "none"\\n' >/etc/libvirt/qemu.conf
         printf 'auth_unix_rw = "none"\\nauth_unix_ro = "none"\\n' >/etc/libvirt/libvirtd.conf

@@ -1,9 +1,11 @@
 // A guest through descriptors: migrate, migrate-incoming, dump-guest-memory.
 
+import Addresses
 import GuestMemory
 import Glibc
 import JSON
 import KVM
+import Monitor
 import Synchronization
 import SystemCalls
 import Targets

@@ -91,18 +91,26 @@ import Testing
     }
 
     @Test func otherKindsOfTarget() {
-        for text in ["libvirt:x"] {
+        for text in ["libvirt:", "libvirt:qemu:///system#"] {
             do {
                 _ = try Targets.open(text)
                 Issue.record("opened")
             } catch {
-                guard case .unable(let message) = error else {
+                guard case .input(let message) = error else {
                     Issue.record("\(error)")
                     continue
                 }
-                #expect(message.contains("not available in this version"))
+                #expect(message.contains("a domain is needed"))
             }
         }
+        // It can be looked at, not steered.
+        do {
+            _ = try Targets.connect("libvirt:x")
+            Issue.record("connected")
+        } catch { #expect("\(error)".contains("virsh steers")) }
+        #expect((try? LibvirtName("qemu+ssh://host/system#web"))?.uri == "qemu+ssh://host/system")
+        #expect((try? LibvirtName("qemu+ssh://host/system#web"))?.domain == "web")
+        #expect((try? LibvirtName("web"))?.uri == "")
         do {
             _ = try Targets.open("a/b")
             Issue.record("opened")

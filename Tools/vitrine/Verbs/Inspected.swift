@@ -69,7 +69,7 @@ extension InspectionVerbs {
             ? LinuxKernel.find(
                 root: space.root, format: format, memory: target.memory, slots: target.slots,
                 // A monitor takes a millisecond for each.
-                tableLimit: target.memorySource == "monitor" ? 2048 : 1 << 18) : nil
+                tableLimit: ["monitor", "libvirt's memory peek"].contains(target.memorySource) ? 2048 : 1 << 18) : nil
         var subject = Subject(
             name: target.name, layout: layout ?? linux?.layout, slots: target.slots, memory: .live(target.memory),
             space: space, moment: target.isLive ? moment : "consistent",

@@ -10,16 +10,29 @@ import Targets
 
 extension LifecycleVerbs {
     static let list = Verb(
-        name: "list", summary: "the guests of this user", usage: "[options]",
-        details: "What a killed guest left behind is removed on the way.",
+        name: "list", summary: "the guests of this user", usage: "[--libvirt [URI]] [options]",
+        details: """
+            What a killed guest left behind is removed on the way. --libvirt shows libvirt's domains besides; URI is the libvirt to
+            ask, libvirt's own default if it is not given.
+            """,
+        options: [OptionDescription("libvirt", nil, "libvirt's domains as well; a URI may follow")],
         formats: [.text, .json, .csv],
         examples: [
             ("vitrine list", "name, process, state, layout, memory, vCPUs, stage and uptime of every guest"),
+            (
+                "vitrine list --libvirt qemu:///system",
+                "guests and domains; libvirt:NAME is a target for every domain that runs"
+            ),
             ("vitrine list --json", "the same and more, for programs: stages, programs, counters"),
         ]
     ) { arguments, output in
         let format = try arguments.format([.text, .json, .csv])
+        let uri = arguments.flag("libvirt") ? arguments.optionalOperand() ?? "" : nil
         try arguments.end()
+        let domains = try uri.map { try Libvirt.domains(uri: $0) }
+        guard domains == nil || format != .csv else {
+            throw UsageError("--libvirt and --format csv: a table has rows of one kind; --format json has both")
+        }
         let now = wallMicroseconds() / 1_000_000
         var guests: [JSON] = []
         for guest in try RuntimeFolder.ofThisUser().guests() {
@@ -32,11 +45,17 @@ extension LifecycleVerbs {
                 $0.member("schema", "vitrine.list/1")
                 $0.key("guests")
                 $0.array { for guest in guests { $0.value(guest) } }
+                if let domains {
+                    $0.key("domains")
+                    $0.array { for domain in domains { $0.value(json(domain)) } }
+                }
             }
             writer.endLine()
             try output.write(bytes: writer.bytes)
         case .csv: try output.write(bytes: columns.csv(guests))
-        default: try table(guests, now: now, output)
+        default:
+            try table(guests, now: now, output)
+            if let domains { try table(domains, output) }
         }
         return .success
     }
@@ -82,7 +101,32 @@ extension LifecycleVerbs {
                 guest["started"]?.uint64.map { uptime(now > $0 ? now - $0 : 0) } ?? "-",
             ])
         }
-        let rightAligned: Set<Int> = [1, 4, 5]
+        try table(rows, rightAligned: [1, 4, 5], output)
+    }
+
+    private static func table(_ domains: [Libvirt.Domain], _ output: Output) throws {
+        guard !domains.isEmpty else {
+            try output.line("no domains")
+            return
+        }
+        var rows = [["DOMAIN", "ID", "STATE", "MEMORY", "VCPUS"]]
+        for domain in domains {
+            rows.append([
+                domain.name, domain.id.map { "\($0)" } ?? "-", domain.state, formatSize(domain.memory),
+                "\(domain.vcpus)",
+            ])
+        }
+        try table(rows, rightAligned: [1, 3, 4], output)
+    }
+
+    private static func json(_ domain: Libvirt.Domain) -> JSON {
+        [
+            "name": .string(domain.name), "id": domain.id.map { JSON($0) } ?? .null, "state": .string(domain.state),
+            "memory": JSON(domain.memory), "vcpus": JSON(domain.vcpus),
+        ]
+    }
+
+    private static func table(_ rows: [[String]], rightAligned: Set<Int>, _ output: Output) throws {
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         for (number, row) in rows.enumerated() {
             var line = ""
