@@ -87,9 +87,22 @@ extension GuestMonitor {
         return descriptor
     }
 
+    /// Takes a descriptor that the process was started with.
+    private func takeInheritedDescriptor(_ number: Int32) throws(QMPError) -> SharedDescriptor {
+        guard emulator?.inheritedDescriptors.remove(number) != nil else {
+            throw .generic("this process was not started with a descriptor \(number), or has used it")
+        }
+        return SharedDescriptor(FileDescriptor(owning: number))
+    }
+
     /// The descriptor that a URI names: `fd:NAME`, `unix:PATH`.
     private func descriptor(of uri: String) throws(QMPError) -> SharedDescriptor {
-        if uri.hasPrefix("fd:") { return try takeDescriptor(named: String(uri.dropFirst(3))) }
+        if uri.hasPrefix("fd:") {
+            let name = String(uri.dropFirst(3))
+            // getfd takes no name that begins with a digit.
+            if let number = Int32(name) { return try takeInheritedDescriptor(number) }
+            return try takeDescriptor(named: name)
+        }
         if uri.hasPrefix("unix:") {
             do throws(Errno) {
                 return SharedDescriptor(try UnixSocket.connect(to: String(uri.dropFirst(5))))

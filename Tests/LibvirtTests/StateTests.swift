@@ -65,7 +65,7 @@ extension LibvirtTests {
             try #require(try domain.start())
             let file = PrivateLibvirt.scratch + "/snapshot.memory"
             let made = try domain.virsh(
-                "snapshot-create-as", "first", "--memspec", "file=\(file),snapshot=external", "--diskspec", "none")
+                "snapshot-create-as", "first", "--memspec", "file=\(file),snapshot=external")
             #expect(made.status == 0, "\(made.errors)")
             #expect(try domain.virsh("snapshot-list").output.contains("first"))
             #expect(try domain.state.hasPrefix("running"))

@@ -21,6 +21,8 @@ public struct QEMUOptions: Sendable {
     public internal(set) var isDaemon = false
     /// Whether lines on standard error begin with the time.
     public internal(set) var hasTimestamp = false
+    /// The descriptors that the process was started with and has no use for yet (`migrate-incoming` names one).
+    var inheritedDescriptors: Set<Int32> = []
     /// The machine's UUID as it was given.
     public internal(set) var uuid: String?
     /// The guest's name as it was given; nil: none was.

@@ -34,13 +34,29 @@ public enum QEMUProcess {
             }
         }
         do throws(MonitorError) {
-            let options = try QEMUOptions(words: words)
+            var options = try QEMUOptions(words: words)
+            options.inheritedDescriptors = inheritedDescriptors(butThoseOf: options)
             ComplaintStyle.current.hasTimestamp = options.hasTimestamp
             return try start(options)
         } catch {
             complain("\(error)")
             return 1
         }
+    }
+
+    /// What is open above standard error, less what the command line has a use for.
+    private static func inheritedDescriptors(butThoseOf options: QEMUOptions) -> Set<Int32> {
+        let names = (try? Files.names(in: "/proc/self/fd")) ?? []
+        // One of them was the folder itself, and is closed by now.
+        var numbers = Set(names.compactMap { Int32($0) }.filter { $0 > 2 && fcntl($0, F_GETFD) >= 0 })
+        for monitor in options.monitors {
+            if case .descriptor(let number) = monitor { numbers.remove(number) }
+        }
+        switch options.run.console {
+        case .descriptor(let number), .listening(let number): numbers.remove(number)
+        default: break
+        }
+        return numbers
     }
 
     private static func say(_ text: String) -> Int32 {
