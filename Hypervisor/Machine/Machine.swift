@@ -176,7 +176,16 @@ public final class Machine: Sendable {
     /// The stages reported since the start, in order.
     public var stages: [StageReport] { core.withLock { $0.stages } }
     /// Kernel thread ids of the vCPUs (gettid(2)), by number; empty before the start and after the end.
-    public var threadIDs: [Int32] { core.withLock { $0.threads.map(\.id) } }
+    public var threadIDs: [Int32] {
+        let threads = core.withLock { $0.threads }
+        return threads.indices.map { index in
+            // A thread that was only just made says its id once it runs.
+            while threads[index].id == 0, !core.withLock({ $0.workers[index].ended || $0.terminate }) {
+                sleepThread(milliseconds: 1)
+            }
+            return threads[index].id
+        }
+    }
     /// The page tables as they were when a stage was reported.
     public func snapshot(of stage: Stage) -> StageSnapshot? {
         core.withLock { $0.snapshots.first { $0.stage == stage } }

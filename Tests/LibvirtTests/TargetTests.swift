@@ -157,7 +157,8 @@ extension LibvirtTests {
         /// `ffff888000000000: 0000000000000000 XG-DA---W`, a line for each page.
         func translations() throws -> Set<Leaf> {
             var found: Set<Leaf> = []
-            for line in try virsh("qemu-monitor-command", "--hmp", "info tlb").lines {
+            let text = try virsh("qemu-monitor-command", "--hmp", "info tlb").output
+            for line in text.split(whereSeparator: \.isNewline) {
                 let words = line.split { $0 == " " || $0 == ":" || $0 == "\r" }
                 guard words.count == 3, let virtual = UInt64(words[0], radix: 16),
                     let physical = UInt64(words[1], radix: 16)
@@ -171,12 +172,12 @@ extension LibvirtTests {
         static func rows(_ lines: [String]) -> Set<Leaf> {
             let header = lines.first?.split(separator: ",").map(String.init) ?? []
             guard let virtual = header.firstIndex(of: "va"), let physical = header.firstIndex(of: "gpa"),
-                let leaf = header.firstIndex(of: "leaf")
+                let leaf = header.firstIndex(of: "leaf"), let kind = header.firstIndex(of: "kind")
             else { return [] }
             var found: Set<Leaf> = []
             for line in lines.dropFirst() {
                 let fields = line.split(separator: ",", omittingEmptySubsequences: false)
-                guard fields.count == header.count, fields[leaf] == "true",
+                guard fields.count == header.count, fields[leaf] != "false", fields[kind] != "repeated",
                     let va = UInt64(fields[virtual].dropFirst(2), radix: 16),
                     let pa = UInt64(fields[physical].dropFirst(2), radix: 16)
                 else { continue }
