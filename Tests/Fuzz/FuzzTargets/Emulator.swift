@@ -1,5 +1,6 @@
 import Glibc
 import JSON
+import Machine
 import Monitor
 import SystemCalls
 
