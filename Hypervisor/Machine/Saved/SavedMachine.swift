@@ -41,11 +41,14 @@ struct SavedMachine {
             guard snapshots.count < Stage.allCases.count else {
                 throw fields.wrong("stage tables", "more than there are stages")
             }
-            snapshots.append(try StageSnapshot(&fields))
+            let snapshot = try StageSnapshot(&fields)
+            isRepeated = snapshots.contains { $0.stage == snapshot.stage }
+            snapshots.append(snapshot)
         case .monitor:
             isRepeated = monitor != nil
             monitor = section
-            return
+            // Its fields are the monitor's to read.
+            _ = try fields.raw(section.bytes.count, "all")
         case .description, .ram, .end:
             throw .input("the section \(section.kind.name) at byte \(section.offset) is out of place")
         }
