@@ -63,7 +63,7 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
 }
 
 @Suite(.enabled(if: hasKVM, "needs /dev/kvm")) struct SavedMachines {
-    /// A guest that counts at 0x9000 for ever, with three ports' worth of state.
+    /// A guest that counts at 0x40_0000 for ever, with three ports' worth of state.
     private static func counter(vcpus: Int = 2) throws -> RunningMachine {
         try RunningMachine(
             TestKernel(
@@ -71,8 +71,8 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
                     $0.print("before")
                     $0.stage("A")
                     $0.movECX(0)
-                    // inc ecx; mov [0x9000], ecx; jmp back
-                    $0.raw(0xff, 0xc1, 0x89, 0x0c, 0x25, 0x00, 0x90, 0x00, 0x00, 0xeb, 0xf5)
+                    // inc ecx; mov [0x400000], ecx; jmp back
+                    $0.raw(0xff, 0xc1, 0x89, 0x0c, 0x25, 0x00, 0x00, 0x40, 0x00, 0xeb, 0xf5)
                 }.bytes), vcpus: vcpus)
     }
 
@@ -93,9 +93,9 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
 
     @Test func aMachineGoesOn() throws {
         let guest = try SavedMachines.counter()
-        #expect(guest.waitForWord(0x9000) { $0 > 1000 })
+        #expect(guest.waitForWord(0x40_0000) { $0 > 1000 })
         guest.machine.pause()
-        let before = try #require(guest.word(0x9000))
+        let before = try #require(guest.word(0x40_0000))
         let saved = try SavedMachines.save(guest)
         let registers = try guest.machine.registers(vcpu: 0)
         let description = try checkSavedGuest(try saved.reader())
@@ -111,7 +111,7 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
         #expect(try machine.registers(vcpu: 0) == registers)
         #expect(machine.console.takeOutput() == Array("before".utf8))
         func word() -> UInt32 {
-            machine.ram.page(at: GPA(0x9000))?.loadUnaligned(fromByteOffset: 0, as: UInt32.self) ?? 0
+            machine.ram.page(at: GPA(0x40_0000))?.loadUnaligned(fromByteOffset: 0, as: UInt32.self) ?? 0
         }
         #expect(word() == before)
         machine.resume()
@@ -127,13 +127,13 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
     /// A running machine, or one that has ended, is not saved.
     @Test func onlyWhatStandsIsSaved() throws {
         let guest = try SavedMachines.counter(vcpus: 1)
-        #expect(guest.waitForWord(0x9000) { $0 > 10 })
+        #expect(guest.waitForWord(0x40_0000) { $0 > 10 })
         #expect(throws: SavedGuestError.self) { try SavedMachines.save(guest) }
     }
 
     @Test func partsThatAreMissingTwiceOrWrong() throws {
         let guest = try SavedMachines.counter()
-        #expect(guest.waitForWord(0x9000) { $0 > 10 })
+        #expect(guest.waitForWord(0x40_0000) { $0 > 10 })
         guest.machine.pause()
         let saved = try SavedMachines.save(guest)
         let sections = try saved.sections().map { (kind: $0.kind, bytes: $0.bytes) }
@@ -180,7 +180,7 @@ private func outcome(_ saved: SavedBytes) -> SavedGuestError? {
     /// What fits the format but not this host or this machine is named.
     @Test func whatDoesNotFitIsNamed() throws {
         let guest = try SavedMachines.counter(vcpus: 1)
-        #expect(guest.waitForWord(0x9000) { $0 > 10 })
+        #expect(guest.waitForWord(0x40_0000) { $0 > 10 })
         guest.machine.pause()
         let saved = try SavedMachines.save(guest)
         let description = try checkSavedGuest(try saved.reader())

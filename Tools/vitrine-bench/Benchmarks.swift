@@ -59,13 +59,14 @@ struct Benchmarks {
             rows += layouts.rows
         }
         if wants("libvirt") { rows += libvirtRows(emulator: vitrine + "-qemu", rounds: max(3, repetitions / 3)) }
+        if wants("domains") { rows += domainRows(vitrine: vitrine, rounds: max(3, repetitions / 3)) }
         _ = rmdir(runtime + "/vitrine")
         _ = rmdir(runtime)
     }
 
     /// The groups of figures, in the order they are measured.
     static let groups = [
-        "start", "ports", "guest", "walk", "search", "linux", "watch", "second-stage", "layouts", "libvirt",
+        "start", "ports", "guest", "walk", "search", "linux", "watch", "second-stage", "layouts", "libvirt", "domains",
     ]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }
