@@ -6,29 +6,46 @@ import Addresses
 import GuestMemory
 import KVM
 
-/// Where the guest's handlers begin, and whether the processor pushes an error code before them.
+/// Where the guest's handlers begin, and where in the frame that the processor pushed the flags are then.
 struct HandlerTable {
-    private var handlers: [UInt64: Bool] = [:]
+    private var offsets: [UInt64: UInt64] = [:]
 
     /// Vectors with an error code (Intel SDM volume 3, table 6-1).
     private static let withErrorCode: Set<Int> = [8, 10, 11, 12, 13, 14, 17, 21, 29, 30]
 
     /// The gates of a 64-bit IDT (Intel SDM volume 3, figure 6-8); what cannot be read is left out.
     ///
-    /// - Parameter read: 8 bytes at a linear address.
+    /// Where ring 0 is emulated a step that begins with an interrupt ends behind the handler's first instruction, so that place counts as well.
+    ///
+    /// - Parameter read: 8 bytes at a linear address that is a multiple of 8.
     init(_ table: DescriptorTable, read: (UInt64) -> UInt64?) {
         for vector in 0..<min(256, (Int(table.limit) + 1) / 16) {
             let gate = table.base &+ UInt64(vector * 16)
             guard let low = read(gate), low >> 47 & 1 != 0, let high = read(gate &+ 8) else { continue }
             let address = low & 0xffff | low >> 32 & 0xffff_0000 | high << 32
-            handlers[address] = HandlerTable.withErrorCode.contains(vector)
+            let offset: UInt64 = HandlerTable.withErrorCode.contains(vector) ? 24 : 16
+            offsets[address] = offset
+            if let code = read(address & ~7), let first = HandlerTable.firstInstruction(code >> ((address & 7) * 8)) {
+                offsets[address &+ first.size] = offset &+ first.pushed
+            }
         }
     }
 
-    /// How far above RSP the saved flags lie at an address that begins a handler; nil if none begins there.
-    func offsetOfFlags(at address: UInt64) -> UInt64? {
-        handlers[address].map { $0 ? 24 : 16 }
+    /// The size of an instruction that handlers begin with and what it pushes, by its first bytes; nil for any other.
+    private static func firstInstruction(_ code: UInt64) -> (size: UInt64, pushed: UInt64)? {
+        switch UInt8(truncatingIfNeeded: code) {
+        case 0x50...0x57: return (1, 8)  // PUSH register
+        case 0x41 where 0x50...0x57 ~= UInt8(truncatingIfNeeded: code >> 8): return (2, 8)
+        case 0x6a: return (2, 8)  // PUSH imm8
+        case 0x68: return (5, 8)  // PUSH imm32
+        case 0xfa, 0xfc, 0x90: return (1, 0)  // CLI, CLD, NOP
+        case 0x0f where code & 0xff_ffff == 0xf8_010f: return (3, 0)  // SWAPGS
+        default: return nil
+        }
     }
+
+    /// How far above RSP the saved flags lie at an address; nil if no handler has just begun there.
+    func offsetOfFlags(at address: UInt64) -> UInt64? { offsets[address] }
 }
 
 extension Machine {

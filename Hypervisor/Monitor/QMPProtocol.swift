@@ -130,10 +130,13 @@ public struct QMPArguments {
         return number
     }
 
-    /// A whole number from 0 on that must be given.
-    mutating func uint64(_ name: String) throws(QMPError) -> UInt64 {
-        guard let number = take(name)?.uint64 else { throw .generic("'\(name)' must be a whole number from 0 on") }
-        return number
+    /// 64 bits as a whole number that must be given; libvirt writes those from 2^63 on as negative ones.
+    mutating func bits(_ name: String) throws(QMPError) -> UInt64 {
+        switch take(name) {
+        case .integer(let number): return UInt64(bitPattern: number)
+        case .unsigned(let number): return number
+        default: throw .generic("'\(name)' must be a whole number")
+        }
     }
 
     /// A whole number within a range; `fallback` if it is not given.

@@ -91,7 +91,7 @@ extension LibvirtTests {
         @Test func vitrineDefine() throws {
             let own = "/run/vitrine/bin/vitrine"
             let words = ["define", "--connect", "qemu:///system", "--name", "t-own", "--memory", "64M", "--cpus", "2"]
-            let options = ["--append", "ring=3", "--program", "hello", "--layout", "linux"]
+            let options = ["--append", "args=there", "--program", "hello"]
             defer {
                 _ = try? libvirt.virsh("destroy", "t-own")
                 _ = try? libvirt.virsh("undefine", "t-own")
@@ -106,7 +106,8 @@ extension LibvirtTests {
                 try libvirt.wait {
                     let info = try libvirt.virsh("qemu-monitor-command", "t-own", "{\"execute\":\"x-vitrine-info\"}")
                         .output
-                    return info.contains("\"name\":\"hello.elf\",\"status\":0") && info.contains("\"layout\":\"linux\"")
+                    return info.contains("\"name\":\"hello.elf\",\"status\":0")
+                        && info.contains("\"command-line\":\"args=there\"")
                 })
             #expect(try libvirt.virsh("destroy", "t-own").status == 0)
             #expect(try libvirt.inside([own, "undefine", "t-own", "--connect", "qemu:///system"]).status == 0)

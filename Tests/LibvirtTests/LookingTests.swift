@@ -57,6 +57,43 @@ extension LibvirtTests {
             #expect(try domain.state.hasPrefix("running"))
         }
 
+        /// The same kernel under QEMU itself, in the same libvirtd: the same answers, byte for byte.
+        @Test(.enabled(if: access("/usr/bin/qemu-system-x86_64", X_OK) == 0, "needs qemu-system-x86"))
+        func humanMonitorBesideQEMU() throws {
+            let ours = try TestDomain(libvirt, "beside", define: false)
+            let theirs = try TestDomain(libvirt, "qemu", define: false)
+            let kernel = PrivateLibvirt.scratch + "/kernel.elf"
+            #expect(try libvirt.shell("cp /run/vitrine/share/vitrine/vitrine-osv.elf \(kernel)").status == 0)
+            // Named in both: QEMU's machine says of itself how many processors it has.
+            let os = "<kernel>\(kernel)</kernel><cmdline>layout=osv cpus=1</cmdline>"
+            for (domain, machine, emulator) in [
+                (ours, "vitrine-osv", PrivateLibvirt.emulator), (theirs, "microvm", "/usr/bin/qemu-system-x86_64"),
+            ] {
+                let xml = TestDomain.xml(domain.name, os: os, emulator: emulator)
+                    .replacing("vitrine-osv'", with: "\(machine)'").replacing("<vcpu>2</vcpu>", with: "<vcpu>1</vcpu>")
+                let made = try libvirt.virsh("create", try libvirt.write(domain.name + ".xml", xml))
+                try #require(made.status == 0, "\(made.errors)")
+            }
+            #expect(try ours.isReady())
+            #expect(try ours.virsh("suspend").status == 0)
+            let leaves = try ours.hmp("info tlb")
+            // QEMU's guest takes longer to get there.
+            #expect(try libvirt.wait { try theirs.hmp("info tlb") == leaves })
+            #expect(try theirs.virsh("suspend").status == 0)
+            #expect(try ours.hmp("info mem") == theirs.hmp("info mem"))
+            #expect(leaves.split(separator: "\n").count > 1000)
+            // What a program's run decides may differ; how it is written may not.
+            func shape(_ text: String) -> String { text.replacing(/[0-9a-f]{8,16}/, with: "#") }
+            let (own, other) = (try ours.hmp("info registers"), try theirs.hmp("info registers"))
+            func withoutLDT(_ text: String) -> [Substring] {
+                text.split(separator: "\n").filter { !$0.hasPrefix("LDT") && !$0.contains("RFL=") }
+            }
+            #expect(withoutLDT(shape(own)) == withoutLDT(shape(other)))
+            for line in ["gva2gpa 0xffff900000001234", "gva2gpa 0x1", "gpa2hva 0xf0000000", "xp /4gx 0x200000", "foo"] {
+                #expect(try ours.hmp(line) == theirs.hmp(line), "\(line)")
+            }
+        }
+
         @Test func humanMonitor() throws {
             let domain = try TestDomain(libvirt, "hmp")
             try #require(try domain.start())

@@ -12,8 +12,8 @@ extension QMPCommand {
     static var memoryFiles: [QMPCommand] {
         [
             QMPCommand(name: "pmemsave") { (monitor, arguments, _) throws(QMPError) in
-                let start = try arguments.uint64("val")
-                let size = try arguments.uint64("size")
+                let start = try arguments.bits("val")
+                let size = try arguments.bits("size")
                 let path = try arguments.text("filename")
                 try arguments.end()
                 let memory = monitor.machine.ram
@@ -21,8 +21,8 @@ extension QMPCommand {
                 return .done
             },
             QMPCommand(name: "memsave") { (monitor, arguments, _) throws(QMPError) in
-                let start = try arguments.uint64("val")
-                let size = try arguments.uint64("size")
+                let start = try arguments.bits("val")
+                let size = try arguments.bits("size")
                 let path = try arguments.text("filename")
                 let vcpu = try arguments.int("cpu-index", in: 0..<monitor.options.machine.vcpus, default: 0)
                 try arguments.end()
