@@ -174,10 +174,15 @@ public final class QEMUTarget: Target {
         }
         let source = QEMUMemory.Source.process(SharedDescriptor(file))
         let byProcess = QEMUMemory(slots: slots, source: source, name: name)
-        let otherwise = QEMUMemory(slots: slots, source: fallback, name: name)
-        // Through libvirt a page takes a file and some milliseconds: one tells another machine's process well enough.
+        // Through libvirt a piece of memory takes a file: the human monitor says a page sooner, and one page tells another
+        // machine's process well enough.
+        var other = fallback
         var checked = slots.slots[...]
-        if case .libvirt = fallback { checked = checked.prefix(1) }
+        if case .libvirt(let session) = fallback {
+            other = .monitor(session.client)
+            checked = checked.prefix(1)
+        }
+        let otherwise = QEMUMemory(slots: slots, source: other, name: name)
         for slot in checked where !matches(byProcess, otherwise, slot.guestPhysicalAddress) { return (0, fallback) }
         return (pid, source)
     }
