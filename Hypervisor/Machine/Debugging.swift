@@ -81,8 +81,8 @@ struct DebugState {
     }
 
     let abilities: DebugAbilities
-    /// Whether the guest ran when the debugger came.
-    let wasRunning: Bool
+    /// Whether the guest is to run when the debugger leaves: it ran when that came, or was let go since.
+    var runsAfterwards: Bool
     var software: [DebugBreakpoint] = []
     var patches: [Patch] = []
     var registers: [HardwareBreakpoint] = []
@@ -104,13 +104,14 @@ extension Machine {
         pause()
         core.update { core in
             core.debug = DebugState(
-                abilities: abilities, wasRunning: ran, actions: Array(repeating: .run, count: vcpus.count),
+                abilities: abilities, runsAfterwards: ran, actions: Array(repeating: .run, count: vcpus.count),
                 steps: Array(repeating: nil, count: vcpus.count))
         }
         return ran
     }
 
-    /// Makes the guest what it was before `debugAttach`: no breakpoints, and running if it ran then.
+    /// Makes the guest what it was before `debugAttach`: no breakpoints, and running if it ran then, or if the debugger let it run from
+    /// where it was held.
     public func debugDetach() {
         guard let debug = core.withLock({ $0.debug }) else { return }
         pause()
@@ -122,7 +123,7 @@ extension Machine {
                 for index in core.workers.indices { core.workers[index].held = false }
             }
         }
-        if debug.wasRunning { resume() }
+        if debug.runsAfterwards { resume() }
     }
 
     /// Where to stop from now on; instead of what was asked for before. The vCPUs are parked.
@@ -196,6 +197,7 @@ extension Machine {
                 let pending = core.debug?.pending.first
                 if pending != nil { core.debug?.pending.removeFirst() }
                 core.debug?.actions = actions
+                if actions.contains(.run) { core.debug?.runsAfterwards = true }
                 return (state: core.state, debug: core.debug, pending: pending)
             }
             guard let debug = before.debug else { throw .input("no debugger is attached") }

@@ -97,6 +97,11 @@ final class QMPConnection {
     /// Takes the oldest descriptor that came and that no command has taken (`getfd`).
     func takeDescriptor() -> SharedDescriptor? { arrived.isEmpty ? nil : arrived.removeFirst() }
 
+    /// Closes the descriptors that no command took, once everything that came with them has been run.
+    func forgetDescriptors() {
+        if input.count == taken && deferred == nil { arrived = [] }
+    }
+
     /// The next line without its end, or nil if none is complete or its turn has not come.
     func nextLine() -> [UInt8]? {
         guard deferred == nil, !isBroken else { return nil }

@@ -66,6 +66,7 @@ final class QMPServer {
                 guard let line = connection.nextLine() else { break }
                 run(line, connection, handler)
             }
+            connection.forgetDescriptors()
             connection.flush()
         }
         connections.removeAll { $0.isOver }

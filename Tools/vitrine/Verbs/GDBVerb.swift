@@ -106,6 +106,8 @@ extension LifecycleVerbs {
             complain("GDB: target remote \(address.text)")
         }
         let client = try connect(name, within: wait)
+        // From the first answer on there are events, and nothing else is to be read.
+        try client.execute("query-status")
         while true {
             var list = [
                 pollfd(fd: listener.socket.rawValue, events: Int16(POLLIN), revents: 0),
