@@ -67,12 +67,13 @@ bench: test-packages build
 
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/vitrine
-	install -m 755 .build/release/vitrine .build/release/vitrine-vmm .build/release/vitrine-qemu $(DESTDIR)$(PREFIX)/bin
+	install -m 755 .build/release/vitrine .build/release/vitrine-vmm .build/release/vitrine-qemu \
+	  .build/release/vitrine-libvirt $(DESTDIR)$(PREFIX)/bin
 	cd .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages && \
 	  find . -name '*.elf' -not -path './objects/*' -exec cp --parents -t $(abspath $(DESTDIR)$(PREFIX)/share/vitrine) {} +
 
 uninstall:
-	rm -f $(PREFIX)/bin/vitrine $(PREFIX)/bin/vitrine-vmm $(PREFIX)/bin/vitrine-qemu
+	rm -f $(PREFIX)/bin/vitrine $(PREFIX)/bin/vitrine-vmm $(PREFIX)/bin/vitrine-qemu $(PREFIX)/bin/vitrine-libvirt
 	rm -rf $(PREFIX)/share/vitrine
 
 clean:
