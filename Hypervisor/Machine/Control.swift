@@ -34,6 +34,13 @@ extension Machine {
             terminate()
             throw .call(error)
         }
+        // Who asks for the threads' numbers finds them: they have some once they run, which a busy host may put off.
+        for thread in core.withLock({ $0.threads }) {
+            for _ in 0..<5000 {
+                if thread.id != 0 { break }
+                sleepThread(milliseconds: 1)
+            }
+        }
         if held, !isIncoming { events(.stopped(at: .entry)) }
     }
 
