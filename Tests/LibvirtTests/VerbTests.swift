@@ -66,7 +66,10 @@ extension LibvirtTests {
             #expect(terminal.hasPrefix("/dev/pts/"))
             // The console by virsh wants a terminal of its own; script(1) has one.
             let console = try libvirt.inside(
-                ["script", "-qec", "timeout 3 virsh -c qemu:///system console \(domain.name)", "/dev/null"], timeout: 20
+                [
+                    "script", "-qec", "timeout --foreground -k 1 3 virsh -c qemu:///system console \(domain.name)",
+                    "/dev/null",
+                ], timeout: 20
             )
             #expect(console.output.contains("vitrine: osv layout, 64 MiB, 2 cpus"), "\(console)")
 

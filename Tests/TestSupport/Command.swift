@@ -36,8 +36,12 @@ public func command(
     let deadline = Date().addingTimeInterval(timeout)
     while process.isRunning && Date() < deadline { usleep(2000) }
     let late = process.isRunning
-    if late { kill(process.processIdentifier, SIGKILL) }
-    process.waitUntilExit()
+    if late {
+        kill(process.processIdentifier, SIGKILL)
+        // What it has started holds the socket by which Foundation waits for its end, and may go on for ever.
+        for _ in 0..<1000 where process.isRunning { usleep(2000) }
+    }
+    if !process.isRunning { process.waitUntilExit() }
     return CommandResult(
         status: late ? 124 : process.terminationStatus,
         output: String(decoding: try Data(contentsOf: output), as: UTF8.self),
