@@ -270,13 +270,26 @@ extension Machine {
         core.update { $0.debug?.steps[number]?.address = address }
     }
 
-    /// Where KVM emulates ring 0, a vCPU that steps out of an interrupt that ended its HLT, into another thread, is left halted there: with
-    /// interrupts off for ever. One that has not just executed HLT (0xf4) runs.
+    /// Where KVM emulates ring 0, a vCPU that is debugged and goes from the interrupt that ended its HLT to another thread may be left halted there:
+    /// with interrupts off for ever. One that has not just executed HLT (0xf4) runs.
     private func wakeIfWronglyHalted(_ vcpu: VCPU, at address: UInt64) {
         guard (try? vcpu.activity()) == .halted, let place = try? vcpu.translate(address &- 1),
             let byte = bytes(at: GPA(place.gpa), 1), byte != [0xf4]
         else { return }
         try? vcpu.setActivity(.runnable)
+    }
+
+    /// The same for vCPUs that do not step, which nothing brings out of the kernel then. On the halt watch's thread.
+    func wakeWronglyHalted() {
+        guard core.withLock({ $0.state == .running }) else { return }
+        for index in vcpus.indices where vcpuStatistics[index]?.value("blocking") != 0 {
+            _ = try? onVCPU(index) { vcpu throws(KVMError) in
+                let registers = try vcpu.registers()
+                // Bit 9 of RFLAGS is IF: with interrupts on it will be woken.
+                guard registers.rflags & 0x200 == 0 else { return }
+                self.wakeIfWronglyHalted(vcpu, at: registers.rip)
+            }
+        }
     }
 
     /// What a stop means; nil if nobody asked for it.

@@ -9,9 +9,15 @@ import SystemCalls
 extension Machine {
     /// The watch's thread.
     func watchForHalt() {
+        var isDebugged = false
         while true {
-            let look: Bool? = core.wait(nanoseconds: 1_000_000_000) { $0.terminate ? false : nil }
+            let known = isDebugged
+            let look: Bool? = core.wait(nanoseconds: known ? 20_000_000 : 1_000_000_000) { core in
+                core.terminate ? false : (core.debug != nil) != known ? true : nil
+            }
             if look == false { return }
+            isDebugged = core.withLock { $0.debug != nil }
+            if isDebugged { wakeWronglyHalted() }
             let running = core.withLock { $0.state == .running && !$0.haltTold && !$0.terminate }
             guard running, allBlocked(), allHaltedForever() else { continue }
             let tell = core.update { core in
