@@ -87,6 +87,8 @@ struct DebugState {
     var patches: [Patch] = []
     var registers: [HardwareBreakpoint] = []
     var compared: [Compared] = []
+    /// Of each vCPU: the compared place that its last step changed.
+    var changes: [GVA?]
     var actions: [DebugAction]
     /// Of each vCPU that steps: where it is, and where its handlers begin.
     var steps: [(address: UInt64, handlers: HandlerTable)?]
@@ -105,7 +107,7 @@ extension Machine {
         core.update { core in
             core.debug = DebugState(
                 abilities: abilities, runsAfterwards: ran, actions: Array(repeating: .run, count: vcpus.count),
-                steps: Array(repeating: nil, count: vcpus.count))
+                steps: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count))
         }
         return ran
     }
@@ -118,6 +120,7 @@ extension Machine {
         control.withLock { _ in
             unpatch(debug.patches)
             for vcpu in vcpus { try? vcpu.setGuestDebug() }
+            stepsInTurn.store(false, ordering: .relaxed)
             core.update { core in
                 core.debug = nil
                 for index in core.workers.indices { core.workers[index].held = false }
@@ -131,12 +134,14 @@ extension Machine {
         guard let debug = core.withLock({ $0.debug }) else { throw .input("no debugger is attached") }
         guard state != .running else { throw .state(state, "breakpoints are set while the guest stands still") }
         let (registers, compared, patched) = try plan(breakpoints, debug.abilities)
+        stepsInTurn.store(!compared.isEmpty, ordering: .relaxed)
         try control.withLock { _ throws(MachineError) in
             unpatch(debug.patches)
             core.update { core in
                 core.debug?.software = breakpoints.filter { $0.kind == .software }
                 core.debug?.registers = registers
                 core.debug?.compared = compared
+                core.debug?.changes = Array(repeating: nil, count: vcpus.count)
                 core.debug?.patches = []
             }
             try patch(patched)
@@ -298,7 +303,10 @@ extension Machine {
             let address = GVA(stop.address)
             return debug.software.contains { $0.address == address } ? .software(address) : nil
         }
-        if let changed = changed(debug) { return .watch(changed) }
+        if let changed = debug.changes[vcpu] {
+            core.update { $0.debug?.changes[vcpu] = nil }
+            return .watch(changed)
+        }
         for (index, register) in debug.registers.enumerated() where stop.dr6 >> UInt64(index) & 1 != 0 {
             let address = GVA(register.address)
             return register.access == .execute ? .hardware(address) : .watch(address)
@@ -306,17 +314,29 @@ extension Machine {
         return debug.actions[vcpu] == .step ? .step : nil
     }
 
-    /// The first compared place that holds something else than before.
-    private func changed(_ debug: DebugState) -> GVA? {
+    /// Runs a vCPU where places are compared: one at a time executes an instruction, so that it is known whose it was. One that does not run
+    /// (it halts, or waits for SIPI) waits in the kernel, and keeps nobody.
+    func enterInTurn(_ vcpu: VCPU) -> VCPUExit {
+        guard (try? vcpu.activity()) == .runnable else { return vcpu.enter() }
+        return stepTurn.withLock { _ in
+            let exit = vcpu.enter()
+            if case .debug = exit { noteChange(vcpu) }
+            return exit
+        }
+    }
+
+    /// Notes the first compared place that holds something else than before.
+    private func noteChange(_ vcpu: VCPU) {
+        guard let debug = core.withLock({ $0.debug }) else { return }
         for (index, place) in debug.compared.enumerated() {
             guard let now = bytes(at: place.gpa, place.length), now != place.value else { continue }
             core.update { core in
                 guard core.debug?.compared.indices.contains(index) == true else { return }
                 core.debug?.compared[index].value = now
+                core.debug?.changes[Int(vcpu.number)] = place.address
             }
-            return place.address
+            return
         }
-        return nil
     }
 
     /// After a reset, whose image has none of it.

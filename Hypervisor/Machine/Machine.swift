@@ -52,6 +52,10 @@ public final class Machine: Sendable {
     let core: Guarded<Core>
     /// One control operation at a time.
     let control = Mutex<Void>(())
+    /// Whether vCPUs execute their instructions one after the other, because a debugger has places compared.
+    let stepsInTurn = Atomic(false)
+    /// Held by the vCPU that executes one.
+    let stepTurn = Guarded(())
     /// Opened before the vCPUs run: opening waits for a vCPU, reading does not. nil where KVM has none.
     let vcpuStatistics: [Statistics?]
     let unbackedReads = Atomic<UInt64>(0)

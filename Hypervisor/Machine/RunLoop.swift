@@ -10,7 +10,7 @@ extension Machine {
         let vcpu = vcpus[index]
         var alive = serve(index, vcpu)
         while alive {
-            switch vcpu.enter() {
+            switch stepsInTurn.load(ordering: .relaxed) ? enterInTurn(vcpu) : vcpu.enter() {
             case .io(let access): port(access, vcpu)
             case .mmio(let access): unbacked(access)
             case .interrupted: alive = serve(index, vcpu)
