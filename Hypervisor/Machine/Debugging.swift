@@ -87,11 +87,11 @@ struct DebugState {
     var patches: [Patch] = []
     var registers: [HardwareBreakpoint] = []
     var compared: [Compared] = []
-    /// Of each vCPU: the compared place that its last step changed.
-    var changes: [GVA?]
     var actions: [DebugAction]
     /// Of each vCPU that steps: where it is, and where its handlers begin.
     var steps: [(address: UInt64, handlers: HandlerTable)?]
+    /// Of each vCPU: the compared place that its last step changed.
+    var changes: [GVA?]
     /// Watchpoints that were hit while another stop was told.
     var pending: [(vcpu: Int, reason: DebugReason)] = []
 }
