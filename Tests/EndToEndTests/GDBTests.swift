@@ -39,7 +39,8 @@ private let hasGDB = FileManager.default.isExecutableFile(atPath: "/usr/bin/gdb"
                 "info threads", "p/x $cr3", "p $cr0", "p $efer", "x/1xg 0xffff800000200008",
                 "maint packet Qqemu.PhyMemMode:1", "x/1xg 0x200008", "maint packet Qqemu.PhyMemMode:0",
                 "monitor translate 0xffff800000200000", "monitor info registers", "monitor nonsense",
-                "set $xmm1.uint128 = 5", "p $xmm1.uint128", "set $r15 = 0x1234", "p/x $r15", "x/1xb 0x7fffffffffff",
+                "set $xmm1.uint128 = 5", "p $xmm1.uint128", "set $kept = $r15",
+                "set $r15 = 0x1234", "p/x $r15", "set $r15 = $kept", "x/1xb 0x7fffffffffff",
                 "detach",
             ])
         #expect(text.contains("Thread 1 (vCPU 0, ring 0, CR3 0x1800000"), "\(text)")
