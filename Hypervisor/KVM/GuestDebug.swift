@@ -58,10 +58,12 @@ extension VCPU {
         blocksInterrupts: Bool = false, injectsBreakpoint: Bool = false
     ) throws(KVMError) {
         var request = kvm_guest_debug()
+        if singleStep || softwareBreakpoints || !breakpoints.isEmpty || injectsBreakpoint {
+            request.control = UInt32(KVM_GUESTDBG_ENABLE)
+        }
+        if singleStep { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
         if singleStep && blocksInterrupts { request.control |= UInt32(KVM_GUESTDBG_BLOCKIRQ) }
         if injectsBreakpoint { request.control |= UInt32(KVM_GUESTDBG_INJECT_BP) }
-        if singleStep || softwareBreakpoints || !breakpoints.isEmpty { request.control = UInt32(KVM_GUESTDBG_ENABLE) }
-        if singleStep { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
         if softwareBreakpoints { request.control |= UInt32(KVM_GUESTDBG_USE_SW_BP) }
         if !breakpoints.isEmpty {
             request.control |= UInt32(KVM_GUESTDBG_USE_HW_BP)

@@ -89,11 +89,14 @@ struct DebugState {
     var compared: [Compared] = []
     var actions: [DebugAction]
     /// Of each vCPU that steps: where it is, and where its handlers begin.
-    var steps: [(address: UInt64, handlers: HandlerTable)?]
+    var places: [(address: UInt64, handlers: HandlerTable)?]
     /// Of each vCPU: the compared place that its last step changed.
     var changes: [GVA?]
     /// Watchpoints that were hit while another stop was told.
     var pending: [(vcpu: Int, reason: DebugReason)] = []
+
+    /// Whether a vCPU with that action stops after each instruction.
+    func steps(_ action: DebugAction) -> Bool { action == .step || !compared.isEmpty }
 }
 
 extension Machine {
@@ -107,7 +110,7 @@ extension Machine {
         core.update { core in
             core.debug = DebugState(
                 abilities: abilities, runsAfterwards: ran, actions: Array(repeating: .run, count: vcpus.count),
-                steps: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count))
+                places: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count))
         }
         return ran
     }
@@ -227,12 +230,19 @@ extension Machine {
     /// Has a vCPU stop where it is to. One that runs past places that are compared steps all the way.
     private func arm(_ index: Int, _ action: DebugAction, _ debug: DebugState) throws(KVMError) {
         let vcpu = vcpus[index]
-        let steps = action == .step || !debug.compared.isEmpty
-        let start = steps ? handlers(of: vcpu).map { (address: (try? vcpu.registers().rip) ?? 0, handlers: $0) } : nil
-        core.update { $0.debug?.steps[index] = start }
+        let start =
+            debug.steps(action)
+            ? handlers(of: vcpu).map { (address: (try? vcpu.registers().rip) ?? 0, handlers: $0) } : nil
+        core.update { $0.debug?.places[index] = start }
+        try setGuestDebug(vcpu, action, debug)
+    }
+
+    private func setGuestDebug(
+        _ vcpu: VCPU, _ action: DebugAction, _ debug: DebugState, injectsBreakpoint: Bool = false
+    ) throws(KVMError) {
         try vcpu.setGuestDebug(
-            singleStep: steps, softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
-            blocksInterrupts: action == .step && debug.abilities.blocksInterrupts)
+            singleStep: debug.steps(action), softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
+            blocksInterrupts: action == .step && debug.abilities.blocksInterrupts, injectsBreakpoint: injectsBreakpoint)
     }
 
     /// A vCPU stopped, on its thread; true if it goes on at once.
@@ -247,9 +257,7 @@ extension Machine {
         guard let reason = reason(of: stop, number, debug) else {
             guard stop.exception == 3 else { return true }
             // An INT3 of the guest's own.
-            try? vcpu.setGuestDebug(
-                singleStep: debug.actions[number] == .step || !debug.compared.isEmpty, softwareBreakpoints: true,
-                breakpoints: debug.registers, injectsBreakpoint: true)
+            try? setGuestDebug(vcpu, debug.actions[number], debug, injectsBreakpoint: true)
             return true
         }
         let tells = core.update { core in
@@ -270,9 +278,9 @@ extension Machine {
     private func stepped(_ vcpu: VCPU, to address: UInt64, _ debug: DebugState) {
         wakeIfWronglyHalted(vcpu, at: address)
         let number = Int(vcpu.number)
-        guard let before = debug.steps[number] else { return }
+        guard let before = debug.places[number] else { return }
         hideTrapFlag(vcpu, from: before.address, to: address, before.handlers)
-        core.update { $0.debug?.steps[number]?.address = address }
+        core.update { $0.debug?.places[number]?.address = address }
     }
 
     /// Where KVM emulates ring 0, a vCPU that is debugged and goes from the interrupt that ended its HLT to another thread may be left halted there:
