@@ -52,7 +52,8 @@ format:
 # The end-to-end tests drive the release executables, as a user does.
 test: test-packages lint
 	$(SWIFT) build -c release $(SWIFTFLAGS)
-	$(SWIFT) test $(SWIFTFLAGS)
+	$(SWIFT) build --build-tests $(SWIFTFLAGS)
+	@SWIFT="$(SWIFT)" Tools/run-tests $(SWIFTFLAGS)
 
 test-hardware: hardware-packages build
 	@Tools/hardware-bench/test-hardware .build/release .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages
