@@ -106,6 +106,52 @@ import Testing
         #expect(try bench.vitrine("exec", "good", "stage").output == "stage=R\n")
     }
 
+    /// Every call on the lists that is not said to be rare is made by a guest that is used: what is not made comes off the list.
+    @Test func everyCallIsNeeded() throws {
+        let folder = try TemporaryFolder()
+        let strace = Process()
+        strace.executableURL = URL(fileURLWithPath: "/usr/bin/strace")
+        strace.arguments = [
+            "-f", "-qq", "-Y", "-e", "signal=none", "-o", folder.path + "/trace",
+            Host.binaries.appending(path: "vitrine-vmm").path, "--name", "g", "--memory", "64M", "--cpus", "2",
+            "--keep",
+            "--console", "file:" + folder.path + "/console", "--core-on-panic", folder.path + "/g.core",
+        ]
+        strace.environment = ProcessInfo.processInfo.environment.merging(bench.environment) { $1 }
+        strace.standardError = FileHandle.nullDevice
+        try strace.run()
+        defer { if strace.isRunning { strace.terminate() } }
+        #expect(try eventually { try bench.vitrine("exec", "g", "stage").output == "stage=R\n" })
+        for words in [
+            ["audit", "g"], ["pages", "g", "--consistent"], ["save", "g", folder.path + "/g.guest", "--keep-running"],
+            ["reset", "g"],
+        ] {
+            let result = try command(
+                Host.binaries.appending(path: "vitrine").path, words, environment: bench.environment, timeout: 120)
+            #expect(result.status == 0, "\(words): \(result.errors)")
+        }
+        #expect(try eventually { try bench.vitrine("exec", "g", "stage").output == "stage=R\n" })
+        // Both end when their reader does: a second of watching, a look at the console.
+        let script =
+            "timeout 3 \"$0\" watch g >/dev/null 2>&1; timeout 1 \"$0\" console g </dev/null >/dev/null 2>&1; true"
+        _ = try command(
+            "/bin/bash", ["-c", script, Host.binaries.appending(path: "vitrine").path], environment: bench.environment)
+        _ = try bench.vitrine("exec", "g", "panic")
+        #expect(eventually { FileManager.default.fileExists(atPath: folder.path + "/g.core") })
+        #expect(try bench.vitrine("kill", "g").status == 0)
+        #expect(eventually { !strace.isRunning })
+
+        let made = try CallsByRole(String(contentsOfFile: folder.path + "/trace", encoding: .utf8)).made
+        let roles = try #require(try bench.vitrine("sandbox", "--json").json()["roles"] as? [[String: Any]])
+        for role in roles {
+            let name = try #require(role["role"] as? String)
+            for call in try #require(role["calls"] as? [[String: Any]]) where call["rare"] is NSNull {
+                let word = call["name"] as? String ?? ""
+                #expect(made[name]?.contains(word) == true, "a \(name) thread never made \(word)")
+            }
+        }
+    }
+
     /// A file may be written where the options say, and nowhere else.
     @Test func filesThatStayInReach() throws {
         let folder = try TemporaryFolder()
@@ -114,5 +160,34 @@ import Testing
         #expect(eventually { FileManager.default.fileExists(atPath: folder.path + "/p.core") })
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["p.core"])
         #expect(try bench.vitrine("pages", "core:\(folder.path)/p.core").status == 0)
+    }
+}
+
+/// Which system calls the threads of each role made once they were confined, by what strace wrote.
+private struct CallsByRole {
+    private(set) var made: [String: Set<String>] = [:]
+
+    /// Lines as `123<vcpu 0> ioctl(13, KVM_RUN, 0) = 0`.
+    init(_ trace: String) {
+        let roles = [
+            "vitrine-vmm": "control", "vcpu": "vcpu", "halt watch": "watch", "table log": "watch",
+            "transfer": "transfer",
+        ]
+        var confined: Set<Substring> = []
+        for line in trace.split(separator: "\n") {
+            guard let open = line.firstIndex(of: "<"), let close = line.firstIndex(of: ">"), open < close else {
+                continue
+            }
+            let thread = line[line.index(after: open)..<close]
+            let rest = line[line.index(after: close)...].drop { $0 == " " }
+            guard let end = rest.firstIndex(of: "(") else { continue }
+            let call = rest[..<end]
+            guard confined.contains(thread) else {
+                if call == "seccomp" { confined.insert(thread) }
+                continue
+            }
+            guard let role = roles.first(where: { thread.hasPrefix($0.key) })?.value else { continue }
+            made[role, default: []].insert(String(call))
+        }
     }
 }
