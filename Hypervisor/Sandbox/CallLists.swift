@@ -84,10 +84,11 @@ extension AllowedCall {
     /// Files that are made when they are needed.
     private static let files: [AllowedCall] = [
         AllowedCall("openat", 257, "the core of --core-on-panic; a memory peek of libvirt's"),
-        AllowedCall("getpid", 39, "part of the core's name until it is whole"),
         AllowedCall("readlink", 89, "where the name of the core leads"),
-        AllowedCall("fchmod", 91, "a core that replaces one keeps its permissions", rare: "only if there was one"),
-        AllowedCall("rename", 82, "the core gets its name when it is whole"),
+        AllowedCall("linkat", 265, "the core gets its name when it is whole"),
+        AllowedCall("rename", 82, "a core that replaces one", rare: "only if there was one"),
+        AllowedCall("getpid", 39, "part of the name it has before", rare: "only if there was one"),
+        AllowedCall("fchmod", 91, "it keeps that one's permissions", rare: "only if there was one"),
         AllowedCall("unlink", 87, "a core that could not be written", rare: "only if it fails"),
     ]
 
