@@ -25,7 +25,7 @@ public struct QEMUOptions: Sendable {
     /// The descriptors that the process was started with and has no use for yet (`migrate-incoming` names one).
     var inheritedDescriptors: Set<Int32> = []
     /// The folder in which libvirt makes the files of a memory peek (`pmemsave`), if it can be told.
-    var peekFolder: String?
+    public internal(set) var peekFolder: String?
     /// The machine's UUID as it was given.
     public internal(set) var uuid: String?
     /// The guest's name as it was given; nil: none was.
@@ -66,7 +66,7 @@ public struct QEMUOptions: Sendable {
 extension QEMUOptions {
     /// Where libvirt makes the files of a memory peek, by where it keeps a domain's secret (src/qemu/qemu_conf.c, libDir and
     /// cacheDir): of the system's libvirt, of a user's, of one that is embedded in a program.
-    static func peekFolder(_ secret: String) -> String? {
+    public static func peekFolder(_ secret: String) -> String? {
         // .../lib/libvirt/qemu/domain-1-name/master-key.aes
         let library = Reach.folder(of: Reach.folder(of: secret))
         for (suffix, other) in [
