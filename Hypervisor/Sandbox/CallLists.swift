@@ -77,6 +77,9 @@ extension AllowedCall {
         AllowedCall("ftruncate", 77, "a core that ends in a hole"),
         AllowedCall("newfstatat", 262, "whether it goes into a file or a pipe"),
         AllowedCall("fcntl", 72, "not to wait for the other end", arguments: fcntlText, only: fcntlCommands),
+        AllowedCall(
+            "fallocate", 285, "memory reads as zeros before it is filled", arguments: "FALLOC_FL_PUNCH_HOLE",
+            only: [[.is(1, 3)]], rare: "only a guest that libvirt restores"),
         AllowedCall("clock_nanosleep", 230, "a transfer with a speed limit", rare: "without one nobody sleeps"),
         AllowedCall("close", 3, "what it was written to"),
     ]
