@@ -37,6 +37,9 @@ extension AllowedCall {
         AllowedCall("brk", 12, "the first heap grows and shrinks", rare: "other heaps are used as well"),
         AllowedCall("mremap", 25, "a large piece of the heap grows", rare: "only large buffers"),
         AllowedCall("madvise", 28, "memory goes back; a thread's stack at its end"),
+        AllowedCall(
+            "sched_getaffinity", 204, "how many heaps there may be (malloc)",
+            rare: "only when a ninth thread takes memory"),
         AllowedCall("rt_sigprocmask", 14, "a thread ends with signals held back", rare: "not on the thread of main"),
         AllowedCall("rt_sigreturn", 15, "the return from a kick", rare: "only a thread that is kicked"),
         AllowedCall("restart_syscall", 219, "a wait goes on after a debugger looked", rare: "only under a debugger"),
