@@ -61,7 +61,9 @@ let hasKVM = access("/dev/kvm", R_OK | W_OK) == 0
         defer { guest.end() }
         let client = try guest.readyClient()
         #expect(
-            try client.execute("query-status").value == ["status": "running", "running": true, "singlestep": false])
+            try client.execute("query-status").value == [
+                "status": "running", "running": true, "singlestep": false, "x-vitrine-sandbox": ["mode": "off"],
+            ])
         try client.execute("stop")
         #expect(try client.execute("query-status").value["status"] == "paused")
         let target = try OwnGuest(client: guest.client())
