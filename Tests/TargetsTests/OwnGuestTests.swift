@@ -41,7 +41,7 @@ import Testing
                         request["arguments"]?["command-line"] == "bad"
                             ? ["lines": [], "error": "no"] : ["lines": ["a=1", "b=2"], "error": .null])
                 case "x-vitrine-translate": connection.answer(request, ["gpa": "0x5000"])
-                case "query-status": connection.answer(request, ["running": true, "status": "running"])
+                case "x-vitrine-hold": connection.answer(request, ["was-running": true])
                 default: connection.answer(request, [:])
                 }
             }
