@@ -36,10 +36,20 @@ public enum ListenAddress: Equatable, Sendable {
         if case .unix(let path) = self { unlink(path) }
     }
 
-    /// A socket that listens there; close-on-exec and non-blocking. A UNIX socket's path must not exist.
+    /// Whether a socket is there that nobody listens at (connect(2), ECONNREFUSED).
+    private func isLeftover(_ path: String) -> Bool {
+        guard (try? Files.status(of: path))?.kind == .socket else { return false }
+        do throws(Errno) {
+            _ = try UnixSocket.connect(to: path)
+            return false
+        } catch { return error.code == ECONNREFUSED }
+    }
+
+    /// A socket that listens there; close-on-exec and non-blocking. A UNIX socket's path must not exist, or be
+    /// a socket that nobody listens at: who made it was killed.
     public func listen() throws(Errno) -> FileDescriptor {
         switch self {
-        case .unix(let path): return try UnixSocket.listen(at: path, backlog: 1)
+        case .unix(let path): return try UnixSocket.listen(at: path, replacing: isLeftover(path), backlog: 1)
         case .loopback(let port):
             let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
             let socket = FileDescriptor(
