@@ -216,7 +216,7 @@ let package = Package(
             "Monitor",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "KVM", "Machine",
-                "Options",
+                "Options", "Sandbox",
                 "Targets", "Monitor",
             ]),
         tests(
