@@ -36,9 +36,10 @@ extension Machine {
         }
         // Who asks for the threads' numbers finds them: they have some once they run, which a busy host may put off.
         for thread in core.withLock({ $0.threads }) {
-            for _ in 0..<5000 {
+            for attempt in 0..<5000 {
                 if thread.id != 0 { break }
-                sleepThread(milliseconds: 1)
+                // It needs microseconds, unless it has to wait for a processor.
+                if attempt < 100 { yieldThread() } else { sleepThread(milliseconds: 1) }
             }
         }
         if held, !isIncoming { events(.stopped(at: .entry)) }

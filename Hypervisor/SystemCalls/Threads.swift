@@ -80,5 +80,8 @@ public final class HostThread: Sendable {
     }
 }
 
+/// Lets other threads run that are ready (sched_yield(2)).
+public func yieldThread() { sched_yield() }
+
 /// Lets this thread sleep (usleep(3)).
 public func sleepThread(milliseconds: UInt32) { usleep(milliseconds &* 1000) }
