@@ -4,7 +4,8 @@ import Foundation
 import FuzzTargets
 import Testing
 
-@Suite struct CorpusTests {
+// One after the other: targets share one memory, so that a fuzzer need not make it anew for each input.
+@Suite(.serialized) struct CorpusTests {
     /// Tests/Fuzz/Corpus/TARGET: one file an input; Tests/Fuzz/Regressions/TARGET: those that once failed.
     static func inputs(_ folder: String, _ target: FuzzTarget) -> [URL] {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -13,7 +14,8 @@ import Testing
         return names.sorted().map { path.appending(path: $0) }
     }
 
-    @Test(arguments: FuzzTarget.allCases) func corpus(target: FuzzTarget) throws {
+    // One after the other: `walk` and `changing` share one piece of memory (`FuzzMemory.bytes`).
+    @Test(.serialized, arguments: FuzzTarget.allCases) func corpus(target: FuzzTarget) throws {
         let inputs = Self.inputs("Corpus", target) + Self.inputs("Regressions", target)
         #expect(inputs.count > 10)
         for input in inputs {
