@@ -13,13 +13,13 @@ DESTDIR ?=
 SWIFT ?= swift
 SWIFTFLAGS ?=
 
-# Needed to build: the JSON parser, what loads BPF programs, libvirt's headers (for vitrine-libvirt alone). Needed to test: QEMU and a
+# Needed to build: the JSON parser, what loads BPF programs, what makes filters of system calls, libvirt's headers (for vitrine-libvirt alone). Needed to test: QEMU and a
 # stock kernel as oracles, gcc for guest programs, gdb and readelf for cores,
 # libvirt to manage vitrine-qemu.
 # chromium is not among them (it is 300 MB): where it is installed, the page of --format html is tried in it, else that is skipped.
-BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev libvirt-dev pkg-config
+BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev libseccomp-dev libvirt-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 qemu-system-arm linux-image-amd64 busybox-static cpio gcc libc6-dev python3 \
-	util-linux gdb binutils libvirt-daemon-system libvirt-clients
+	util-linux gdb strace binutils libvirt-daemon-system libvirt-clients
 
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
 HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
@@ -53,7 +53,8 @@ format:
 # The end-to-end tests drive the release executables, as a user does.
 test: test-packages lint
 	$(SWIFT) build -c release $(SWIFTFLAGS)
-	$(SWIFT) test $(SWIFTFLAGS)
+	$(SWIFT) build --build-tests $(SWIFTFLAGS)
+	@SWIFT="$(SWIFT)" Tools/run-tests $(SWIFTFLAGS)
 
 test-hardware: hardware-packages build
 	@Tools/hardware-bench/test-hardware .build/release .build/plugins/outputs/*/GuestImages/destination/BuildGuestImages

@@ -67,11 +67,16 @@ let package = Package(
         .systemLibrary(
             name: "CBPF", path: "Hypervisor/CBPF",
             providers: [.apt(["libbpf-dev", "libelf-dev", "zlib1g-dev"])]),
+        // Static: libseccomp.a.
+        .systemLibrary(
+            name: "CSeccomp", path: "Hypervisor/CSeccomp", providers: [.apt(["libseccomp-dev"])]),
         // libvirt's C API; vitrine-libvirt alone links it.
         .systemLibrary(
             name: "CLibvirt", path: "Hypervisor/CLibvirt", pkgConfig: "libvirt",
             providers: [.apt(["libvirt-dev"])]),
         module("SystemCalls", ["CSystem"]),
+        // What a monitor gives up before its guest runs.
+        module("Sandbox", ["SystemCalls", "CSystem", "CSeccomp"]),
         module("Addresses"),
         module("Options"),
         module("GuestFolders", ["SystemCalls"]),
@@ -104,7 +109,7 @@ let package = Package(
             "Monitor",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "Cores", "SavedGuests", "JSON", "KVM", "Layouts",
-                "Machine", "Options", "PageTables", "GuestFolders", "GuestImages",
+                "Machine", "Options", "PageTables", "GuestFolders", "GuestImages", "Sandbox",
             ]),
 
         // The inspector's side: where tables are read from, and what is said of them.
@@ -147,7 +152,7 @@ let package = Package(
             [
                 "Addresses", "GDBStub", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables",
                 "Targets",
-                "SecondStage", "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages",
+                "SecondStage", "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages", "Sandbox",
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
@@ -160,12 +165,15 @@ let package = Package(
 
         tool(
             "vitrine-bench",
-            ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "Inspection", "GuestImages"]),
+            [
+                "Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "Inspection", "GuestImages",
+                "Sandbox",
+            ]),
         // What the tests and the hardware bench ask the kernel itself.
         tool(
             "vitrine-witness",
             [
-                "Addresses", "CBPF", "CSystem", "GuestMemory", "JSON", "KVM", "PageTables", "SecondStage",
+                "Addresses", "CBPF", "CSystem", "GuestMemory", "JSON", "KVM", "PageTables", "Sandbox", "SecondStage",
                 "SystemCalls", "Targets",
             ]),
 

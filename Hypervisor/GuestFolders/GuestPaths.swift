@@ -21,8 +21,8 @@ public struct GuestPaths: Sendable, Equatable {
     public enum Look: Sendable, Equatable {
         /// A monitor holds the lock.
         case runs
-        /// Nobody held it; the folder is gone now.
-        case removed
+        /// Nobody held it; the folder is gone now. What the monitor wrote last on standard error, if it left any.
+        case removed(lastWords: String?)
         /// There is no such folder, or someone is just making or removing it.
         case absent
     }
@@ -41,13 +41,20 @@ public struct GuestPaths: Sendable, Equatable {
             guard (try? Files.status(of: folder)) != nil, (try? Files.removeFolder(folder)) != nil else {
                 return .absent
             }
-            return .removed
+            return .removed(lastWords: nil)
         }
         guard let locked = try? file.tryLock() else { return .absent }
         guard locked else { return .runs }
         guard isLock(file) else { return .absent }
+        let last = lastWords()
         removeFiles()
-        return .removed
+        return .removed(lastWords: last)
+    }
+
+    /// The last line of the log.
+    private func lastWords() -> String? {
+        guard let bytes = try? Files.contents(of: log, limit: 1 << 20) else { return nil }
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").last.map(String.init)
     }
 
     /// Takes the name for this process.

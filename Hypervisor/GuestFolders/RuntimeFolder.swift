@@ -74,7 +74,11 @@ public struct RuntimeFolder: Sendable {
     }
 
     /// The guests that run, by name. Leftovers of guests that were killed are removed on the way.
-    public func guests() throws(GuestFolderError) -> [GuestPaths] {
+    ///
+    /// - Parameter onLeftover: gets the name of each of those, and what its monitor wrote last, if anything.
+    public func guests(
+        onLeftover: (_ name: String, _ lastWords: String?) -> Void = { _, _ in }
+    ) throws(GuestFolderError) -> [GuestPaths] {
         let names: [String]
         do throws(Errno) { names = try Files.names(in: path) } catch { throw .call(error) }
         var running: [GuestPaths] = []
@@ -82,7 +86,11 @@ public struct RuntimeFolder: Sendable {
             guard let guest = try? guest(name), let status = try? Files.status(of: guest.folder),
                 status.kind == .folder
             else { continue }
-            if guest.removeIfLeftover() == .runs { running.append(guest) }
+            switch guest.removeIfLeftover() {
+            case .runs: running.append(guest)
+            case .removed(let words): onLeftover(name, words)
+            case .absent: break
+            }
         }
         return running
     }

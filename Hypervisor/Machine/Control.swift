@@ -9,13 +9,16 @@ import SystemCalls
 
 extension Machine {
     /// Starts the vCPUs. With `stopAt` entry they stay parked, and the event `stopped` is told here.
-    public func start() throws(MachineError) {
+    ///
+    /// - Parameter confine: called when every thread that the machine will ever have is there, and before the guest's first
+    ///   instruction; nil: threads are made when they are needed.
+    public func start(_ confine: (() throws(Errno) -> Void)? = nil) throws(MachineError) {
         let held = configuration.stopAt == .entry || isIncoming
         let begin: Bool = control.withLock { _ in
             core.withLock { core in
                 guard !core.started, !core.terminate else { return false }
                 core.started = true
-                core.park = held
+                core.park = held || confine != nil
                 core.state = held ? .prelaunch : .running
                 core.startTime = monotonicNanoseconds()
                 return true
@@ -25,11 +28,17 @@ extension Machine {
         do {
             for index in vcpus.indices {
                 // 256 KiB of address space; what is not used is not resident.
-                let thread = try HostThread(name: "vcpu \(index)", stackSize: 256 << 10) { self.run(index) }
+                let thread = try HostThread(name: "vcpu \(index)", role: .vcpu, stackSize: 256 << 10) {
+                    self.run(index)
+                }
                 core.update { $0.threads.append(thread) }
             }
-            let watch = try HostThread(name: "halt watch", stackSize: 64 << 10) { self.watchForHalt() }
+            let watch = try HostThread(name: "halt watch", role: .watch, stackSize: 64 << 10) { self.watchForHalt() }
             core.update { $0.watch = watch }
+            if confine != nil {
+                try transferThread.prepare()
+                try tableLogThread.prepare()
+            }
         } catch {
             terminate()
             throw .call(error)
@@ -40,6 +49,13 @@ extension Machine {
                 if thread.id != 0 { break }
                 sleepThread(milliseconds: 1)
             }
+        }
+        if let confine {
+            do throws(Errno) { try confine() } catch {
+                terminate()
+                throw .call(error)
+            }
+            if !held { core.update { $0.park = false } }
         }
         if held, !isIncoming { events(.stopped(at: .entry)) }
     }
@@ -137,6 +153,8 @@ extension Machine {
                 return core.watch
             }
             watch?.join()
+            tableLogThread.end()
+            transferThread.end()
             core.update { $0.threads = [] }
         }
     }

@@ -56,6 +56,9 @@ public final class Machine: Sendable {
     let stepsInTurn = Atomic(false)
     /// Held by the vCPU that executes one.
     let stepTurn = Guarded(())
+    /// Moves memory into files and out of them, for whoever asks.
+    public let transferThread = TaskThread(name: "transfer", role: .transfer, stackSize: 1 << 20)
+    let tableLogThread = TaskThread(name: "table log", role: .watch, stackSize: 128 << 10)
     /// Opened before the vCPUs run: opening waits for a vCPU, reading does not. nil where KVM has none.
     let vcpuStatistics: [Statistics?]
     let unbackedReads = Atomic<UInt64>(0)

@@ -40,7 +40,7 @@ public final class TableLog: Sendable {
     private let stopping: EventCounter
     private let findings = Mutex(Findings())
     private let followed = Mutex<[Int: [UInt64]]>([:])
-    private let thread = Mutex<HostThread?>(nil)
+    private let isRunning = Atomic(false)
 
     /// Begins to log. `notify` is called on a thread of the log's own when there is something to take.
     ///
@@ -57,8 +57,8 @@ public final class TableLog: Sendable {
             throw .kvm(error)
         }
         do throws(Errno) {
-            let started = try HostThread(name: "table log", stackSize: 128 << 10) { [self] in run() }
-            thread.withLock { $0 = started }
+            try machine.tableLogThread.begin { [self] in run() }
+            isRunning.store(true, ordering: .sequentiallyConsistent)
         } catch {
             try? machine.virtualMachine.setSlot(slot)
             throw .call(error)
@@ -85,12 +85,8 @@ public final class TableLog: Sendable {
     /// Ends logging; returns when the thread has ended.
     public func stop() {
         stopping.signal()
-        let running = thread.withLock { thread in
-            defer { thread = nil }
-            return thread
-        }
-        guard let running else { return }
-        running.join()
+        guard isRunning.exchange(false, ordering: .sequentiallyConsistent) else { return }
+        machine.tableLogThread.wait()
         try? machine.virtualMachine.setSlot(slot)
     }
 

@@ -1,4 +1,4 @@
-// The guest's memory as an ELF core, written on a thread of its own while the guest stands.
+// The guest's memory as an ELF core, written on the thread of transfers while the guest stands.
 
 import Addresses
 import Cores
@@ -23,7 +23,7 @@ final class Dump {
         /// nil once it is over: whoever reads a pipe waits for its end.
         var stream: TransferStream?
         let shared: Guarded<Shared>
-        var thread: HostThread?
+        var thread: TaskThread?
         var failure: String?
         /// The connection that waits for the end; nil: it was told `detach`.
         let connection: Int?
@@ -46,7 +46,8 @@ final class Dump {
         let stream = TransferStream(descriptor)
         let shared = Guarded(Shared())
         do throws(Errno) {
-            let thread = try HostThread(name: "dump", stackSize: 1 << 20) {
+            let thread = machine.transferThread
+            try thread.begin {
                 var failure: SavedGuestError?
                 do throws(SavedGuestError) {
                     try writeCore(of: machine, to: descriptor, stream, layout: layout) { done, total in
@@ -71,7 +72,7 @@ final class Dump {
     /// The end of a dump, told once: why it failed, if it did, and who is to be answered.
     func takeOutcome() -> (failure: String?, connection: Int?)? {
         guard let current = run, let thread = current.thread, current.shared.withLock({ $0.isDone }) else { return nil }
-        thread.join()
+        thread.wait()
         run?.thread = nil
         run?.stream = nil
         let failure = current.shared.withLock { $0.failure?.description }
@@ -82,7 +83,7 @@ final class Dump {
     /// Calls a dump off and waits for its thread.
     func end() {
         run?.stream?.cancel()
-        run?.thread?.join()
+        run?.thread?.wait()
         run?.thread = nil
     }
 

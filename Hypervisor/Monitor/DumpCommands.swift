@@ -48,11 +48,8 @@ extension GuestMonitor {
         if place.hasPrefix("fd:") {
             descriptor = try takeDescriptor(named: String(place.dropFirst(3)))
         } else if place.hasPrefix("file:") {
-            do throws(Errno) {
-                descriptor = SharedDescriptor(
-                    try FileDescriptor(
-                        open: String(place.dropFirst(5)), O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY, mode: 0o600))
-            } catch { throw .generic(error.description) }
+            let path = String(place.dropFirst(5))
+            descriptor = try openFile(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY)
         } else {
             throw .generic("'protocol' must be fd:NAME (of getfd) or file:PATH")
         }
@@ -90,25 +87,57 @@ extension GuestMonitor {
         guard let path = options.panicCore, !isAwaitingGuest else { return }
         // The other vCPUs may not have come to rest yet.
         machine.pause()
-        do throws(SavedGuestError) {
-            do throws(Errno) {
-                let file = try ReplacedFile(path, mode: 0o600)
-                let descriptor = SharedDescriptor(try file.descriptor.duplicate())
-                var failure: SavedGuestError?
+        let machine = machine
+        let layout = options.machine.layout
+        do throws(Errno) {
+            let failure = try machine.transferThread.run { () -> SavedGuestError? in
                 do throws(SavedGuestError) {
-                    try writeCore(
-                        of: machine, to: descriptor, TransferStream(descriptor), layout: options.machine.layout
-                    ) { _, _ in }
-                } catch { failure = error }
-                if let failure {
-                    complain("no core of the guest in \(path): \(failure)")
-                    return
-                }
-                try file.commit()
-            } catch { throw .call(error) }
-            complain("the guest's core is in \(path)")
+                    try writeNamedCore(of: machine, path, layout: layout)
+                    return nil
+                } catch { return error }
+            }
+            if let failure {
+                complain("no core of the guest in \(path): \(failure)")
+            } else {
+                complain("the guest's core is in \(path)")
+            }
         } catch {
             complain("no core of the guest in \(path): \(error)")
         }
     }
+
+    /// Opens a file for writing, on the thread that may.
+    ///
+    /// - Throws: what a client can do about it, where it is the sandbox that refuses.
+    func openFile(_ path: String, _ flags: Int32) throws(QMPError) -> SharedDescriptor {
+        guard sandbox == nil || face.isQEMU else {
+            throw .generic(
+                "the sandbox of this guest opens no files: bring a descriptor (getfd, then fd:NAME), or start the guest "
+                    + "with --sandbox off")
+        }
+        let result = try onTransferThread { () -> Result<SharedDescriptor, Errno> in
+            Result { () throws(Errno) in SharedDescriptor(try FileDescriptor(open: path, flags, mode: 0o600)) }
+        }
+        switch result {
+        case .success(let descriptor): return descriptor
+        case .failure(let error):
+            let hint =
+                sandbox != nil && error.code == EACCES
+                ? "; the sandbox of this guest opens files in libvirt's folder for them alone (-sandbox off: anywhere)"
+                : ""
+            throw .generic(error.description + hint)
+        }
+    }
+}
+
+/// Writes a core that has its name once it is whole. On the thread of transfers.
+private func writeNamedCore(of machine: Machine, _ path: String, layout: String) throws(SavedGuestError) {
+    let file: ReplacedFile
+    let descriptor: SharedDescriptor
+    do throws(Errno) {
+        file = try ReplacedFile(path, mode: 0o600)
+        descriptor = SharedDescriptor(try file.descriptor.duplicate())
+    } catch { throw .call(error) }
+    try writeCore(of: machine, to: descriptor, TransferStream(descriptor), layout: layout) { _, _ in }
+    do throws(Errno) { try file.commit() } catch { throw .call(error) }
 }

@@ -10,6 +10,7 @@ import GuestMemory
 import JSON
 import KVM
 import Machine
+import Sandbox
 import SavedGuests
 import SystemCalls
 
@@ -41,6 +42,14 @@ public final class GuestMonitor {
     /// When the guest was started, seconds since 1970.
     let started: UInt64
     var record = GuestRecord()
+    /// This process's id.
+    let process = getpid()
+    /// The confinement of this process; nil: none.
+    let sandbox: Sandbox?
+    /// What the kernel said of it when it was there.
+    let confinement: Confinement?
+    /// The files behind the slots, as inspectors get them: opened while files can be opened.
+    let readOnlyMemory: [SlotBacking]
     /// When to let go of the code that only the start needed; nil before stage ready, and after.
     var startupCodeDrop: UInt64?
     /// The process's exit status, once it is to end.
@@ -54,15 +63,19 @@ public final class GuestMonitor {
     /// - Parameters:
     ///   - face: how the control socket presents itself.
     ///   - sockets: where the control socket listens; nil: in the guest's folder, which only then is made.
-    ///   - handlesSignals: whether SIGINT, SIGTERM and SIGHUP end the guest; false where the process is not the guest's own.
+    ///   - reach: folders in which something remains to be done by name, besides what the options ask for.
+    ///   - ownsProcess: whether the process is the guest's own: SIGINT, SIGTERM and SIGHUP end it, and it is confined as the
+    ///     options say.
+    ///   - beforeConfinement: does what could not be done afterwards.
     public init(
-        _ options: RunOptions, face: QMPFace = .vitrine, sockets: [SharedDescriptor]? = nil, handlesSignals: Bool = true
+        _ options: RunOptions, face: QMPFace = .vitrine, sockets: [SharedDescriptor]? = nil, reach: [Reach] = [],
+        ownsProcess: Bool = true, beforeConfinement: () throws(Errno) -> Void = {}
     ) throws(MonitorError) {
         self.options = options
         self.face = face
         // Before any thread is started: each inherits the blocked signals.
         do throws(Errno) {
-            signals = handlesSignals ? try SignalReader([SIGINT, SIGTERM, SIGHUP]) : nil
+            signals = ownsProcess ? try SignalReader([SIGINT, SIGTERM, SIGHUP]) : nil
             queue = try EventQueue()
         } catch {
             throw .call(error)
@@ -85,6 +98,9 @@ public final class GuestMonitor {
             } catch {
                 throw MonitorError.call(error)
             }
+            do throws(MachineError) { readOnlyMemory = try machine.readOnlyDescriptors() } catch {
+                throw MonitorError.machine(error)
+            }
             exec = ExecChannel(port: machine.monitorPort)
             let queue = queue
             for port in [machine.console, machine.monitorPort] {
@@ -92,10 +108,23 @@ public final class GuestMonitor {
                 port.onInputSpace { queue.wake.signal() }
             }
             started = wallMicroseconds() / 1_000_000
-            do throws(MachineError) { try machine.start() } catch { throw MonitorError.machine(error) }
+            let saved: SavedGuest?
+            do throws(SavedGuestError) { saved = try options.restoredFile.map(SavedGuest.init) } catch {
+                throw MonitorError.saved(error)
+            }
+            if options.console == .stdio { terminal = RawTerminal(STDIN_FILENO) }
+            do throws(Errno) { try beforeConfinement() } catch { throw MonitorError.call(error) }
+            if ownsProcess, options.sandbox != .off {
+                let all = reach + GuestMonitor.reach(options, folder?.paths)
+                (sandbox, confinement) = try GuestMonitor.confine(options, all, face, machine)
+            } else {
+                sandbox = nil
+                confinement = nil
+                do throws(MachineError) { try machine.start() } catch { throw MonitorError.machine(error) }
+            }
             isAwaitingGuest = options.isIncoming
-            if let path = options.restoredFile {
-                do throws(SavedGuestError) { try restore(from: path) } catch {
+            if let saved {
+                do throws(SavedGuestError) { try restore(saved) } catch {
                     machine.terminate()
                     throw MonitorError.saved(error)
                 }
@@ -106,8 +135,7 @@ public final class GuestMonitor {
         }
         for command in face.commands { commands[command.name] = command }
         if let path = console.terminalPath { complain("the console is at \(path)") }
-        if options.console == .stdio, let raw = RawTerminal(STDIN_FILENO) {
-            terminal = raw
+        if terminal != nil {
             complain("the console is this terminal; Ctrl-C ends the guest")
         }
     }

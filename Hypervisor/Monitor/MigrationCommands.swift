@@ -104,6 +104,11 @@ extension GuestMonitor {
             return try takeDescriptor(named: name)
         }
         if uri.hasPrefix("unix:") {
+            guard sandbox == nil else {
+                throw .generic(
+                    "the sandbox of this guest connects to nothing: bring a connected socket (getfd, then fd:NAME), or start "
+                        + "the guest with --sandbox off")
+            }
             do throws(Errno) {
                 return SharedDescriptor(try UnixSocket.connect(to: String(uri.dropFirst(5))))
             } catch { throw .generic(error.description) }

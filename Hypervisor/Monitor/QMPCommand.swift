@@ -97,7 +97,10 @@ extension GuestMonitor {
     }
 
     var statusJSON: JSON {
-        ["status": .string(runState), "running": .bool(machine.state == .running), "singlestep": false]
+        [
+            "status": .string(runState), "running": .bool(machine.state == .running), "singlestep": false,
+            "x-vitrine-sandbox": sandboxJSON,
+        ]
     }
 
     var cpusJSON: JSON {

@@ -15,6 +15,8 @@ final class QMPServer {
     private let listeners: [SharedDescriptor]
     private let face: QMPFace
     private var nextID = 1
+    /// Who may connect, besides root.
+    private let user = geteuid()
     private(set) var connections: [QMPConnection] = []
 
     /// Runs a command: its name, its arguments, and the connection that asked.
@@ -150,8 +152,8 @@ final class QMPServer {
         while true {
             do throws(Errno) {
                 guard let socket = try UnixSocket.accept(listener.descriptor) else { return nil }
-                let user = try UnixSocket.peer(of: socket).user
-                guard user == 0 || user == geteuid() else { continue }
+                let peer = try UnixSocket.peer(of: socket).user
+                guard peer == 0 || peer == user else { continue }
                 nextID += 1
                 return QMPConnection(id: nextID, socket: socket, lineEnd: face.lineEnd)
             } catch {

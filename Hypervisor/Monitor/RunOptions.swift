@@ -7,6 +7,7 @@ import GuestImages
 import Layouts
 import Machine
 import Options
+import Sandbox
 import SavedGuests
 import SystemCalls
 
@@ -58,6 +59,8 @@ public struct RunOptions: Sendable {
     public var staysPaused = false
     /// Where a core goes when the guest's kernel panics.
     public var panicCore: String?
+    /// How the process is confined before the guest's first instruction.
+    public var sandbox = SandboxMode.on
     /// A descriptor that gets the result of the start: `ok`, or the exit status, a blank and a message.
     public var readyDescriptor: Int32?
 
@@ -96,10 +99,15 @@ public struct RunOptions: Sendable {
             "gdb", "unix:PATH|tcp:PORT", "serve GDB there while the guest runs; with --stop-at entry it waits for one"),
         OptionDescription("core-on-panic", "FILE", "write an ELF core when the guest panics or crashes"),
         OptionDescription("seed", "N", "what random gaps follow from (layout linux); as seed=N in --append"),
+        sandboxDescription,
         OptionDescription("restore", "FILE", "internal: the saved guest to restore (vitrine restore)", hidden: true),
         OptionDescription("paused", nil, "internal: what is restored does not run (vitrine restore)", hidden: true),
         OptionDescription("ready-fd", "N", "internal: where the result of the start goes", hidden: true),
     ]
+
+    /// The option of `run` and `restore`.
+    public static let sandboxDescription = OptionDescription(
+        "sandbox", "on|off|log", "confine the guest's process (vitrine sandbox); on if not given; log: only log")
 
     /// Options for a machine that someone else has described.
     init(name: String, machine: MachineConfiguration, console: ConsoleChoice) {
@@ -137,7 +145,7 @@ public struct RunOptions: Sendable {
             name = arguments.value("name") ?? "guest-\(getpid())"
             restoredFile = arguments.value("restore")
             staysPaused = arguments.flag("paused")
-            panicCore = arguments.value("core-on-panic")
+            panicCore = arguments.value("core-on-panic").map(Files.absolute)
             let layout = arguments.value("layout") ?? RunOptions.layouts[0]
             guard RunOptions.layouts.contains(layout) else {
                 let message = unknownName(layout, among: RunOptions.layouts, what: "layout")
@@ -157,6 +165,12 @@ public struct RunOptions: Sendable {
             if let seed = try arguments.number("seed", in: 0...Int.max) {
                 machine.commandLine = ["seed=\(seed)", machine.commandLine].filter { !$0.isEmpty }.joined(
                     separator: " ")
+            }
+            if let text = arguments.value("sandbox") {
+                guard let mode = SandboxMode(rawValue: text) else {
+                    throw UsageError("--sandbox \(text): on, off and log are possible")
+                }
+                sandbox = mode
             }
             machine.hugePages = try RunOptions.hugePages(arguments)
             machine.stopAt = try RunOptions.stage(arguments)

@@ -45,12 +45,19 @@ extension GuestMonitor {
     }
 
     /// Fills the machine from a file, before anything is served.
-    func restore(from path: String) throws(SavedGuestError) {
-        let (reader, description) = try openSavedGuest(path)
-        let section = try machine.fill(from: reader, description)
-        try reader.checkNothingFollows()
-        finishFilling(description, section)
+    func restore(_ saved: SavedGuest) throws(SavedGuestError) {
+        let section = try machine.fill(from: saved.reader, saved.description)
+        try saved.reader.checkNothingFollows()
+        finishFilling(saved.description, section)
     }
+}
+
+/// A saved guest's file, open, and what it says of its machine.
+struct SavedGuest {
+    let reader: SectionReader
+    let description: GuestDescription
+
+    init(_ path: String) throws(SavedGuestError) { (reader, description) = try openSavedGuest(path) }
 }
 
 /// Opens a saved guest and reads what it says of its machine.

@@ -1,4 +1,4 @@
-// A guest on its way: saved by `migrate`, or filled by `migrate-incoming`, on a thread of its own.
+// A guest on its way: saved by `migrate`, or filled by `migrate-incoming`, on a thread of its own (`Machine.transferThread`).
 //
 //     control thread --start--> transfer's thread: Machine.save, Machine.fill
 //                   <--wake---  (done)                              query-migrate asks how far it is
@@ -33,8 +33,8 @@ final class Transfer {
         var transferred: UInt64 = 0
         let started: UInt64
         let shared: Guarded<Shared>
-        /// nil once it was joined.
-        var thread: HostThread?
+        /// nil once its end was seen.
+        var thread: TaskThread?
         var ended: UInt64?
         var outcome: String
         var failure: String?
@@ -63,7 +63,7 @@ final class Transfer {
         _ machine: Machine, to descriptor: SharedDescriptor, _ description: GuestDescription, monitor: FieldWriter,
         wake: @escaping @Sendable () -> Void
     ) throws(QMPError) {
-        try begin(.outgoing, descriptor, wake) { (stream, shared) throws(SavedGuestError) in
+        try begin(machine, .outgoing, descriptor, wake) { (stream, shared) throws(SavedGuestError) in
             let writer = try SectionWriter { (bytes) throws(SavedGuestError) in try stream.write(bytes) }
             try machine.save(to: writer, description, monitor: monitor) { count in
                 shared.withLock { $0.ram = count }
@@ -75,7 +75,7 @@ final class Transfer {
     func fill(
         _ machine: Machine, from descriptor: SharedDescriptor, wake: @escaping @Sendable () -> Void
     ) throws(QMPError) {
-        try begin(.incoming, descriptor, wake) { (stream, shared) throws(SavedGuestError) in
+        try begin(machine, .incoming, descriptor, wake) { (stream, shared) throws(SavedGuestError) in
             let reader = try SectionReader { (buffer) throws(SavedGuestError) in try stream.read(buffer) }
             let description = try GuestDescription(try reader.next())
             let section = try machine.fill(from: reader, description) { count in shared.withLock { $0.ram = count } }
@@ -84,7 +84,8 @@ final class Transfer {
     }
 
     private func begin(
-        _ direction: Direction, _ descriptor: SharedDescriptor, _ wake: @escaping @Sendable () -> Void,
+        _ machine: Machine, _ direction: Direction, _ descriptor: SharedDescriptor,
+        _ wake: @escaping @Sendable () -> Void,
         _ body: @escaping @Sendable (TransferStream, Guarded<Shared>) throws(SavedGuestError) -> Void
     ) throws(QMPError) {
         guard !isActive else { throw .generic("a guest is being transferred already (query-migrate, migrate_cancel)") }
@@ -92,7 +93,8 @@ final class Transfer {
         stream.limit.store(bandwidth, ordering: .relaxed)
         let shared = Guarded(Shared())
         do throws(Errno) {
-            let thread = try HostThread(name: "transfer", stackSize: 1 << 20) {
+            let thread = machine.transferThread
+            try thread.begin {
                 var failure: SavedGuestError?
                 do throws(SavedGuestError) { try body(stream, shared) } catch { failure = error }
                 shared.withLock {
@@ -112,7 +114,7 @@ final class Transfer {
     /// The end of a transfer, told once; nil while one is under way, and when there is none.
     func takeOutcome() -> Outcome? {
         guard let current = run, let thread = current.thread, current.shared.withLock({ $0.isDone }) else { return nil }
-        thread.join()
+        thread.wait()
         run?.thread = nil
         run?.transferred = current.stream?.count ?? 0
         run?.stream = nil
@@ -137,7 +139,7 @@ final class Transfer {
     /// Calls a transfer off and waits for its thread: for the end of the process.
     func end() {
         run?.stream?.cancel()
-        run?.thread?.join()
+        run?.thread?.wait()
         run?.thread = nil
     }
 

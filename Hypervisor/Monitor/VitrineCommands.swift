@@ -143,7 +143,7 @@ extension GuestMonitor {
             ])
         }
         return [
-            "name": .string(options.name), "pid": JSON(getpid()), "state": .string(runState),
+            "name": .string(options.name), "pid": JSON(process), "state": .string(runState),
             "halted": .bool(record.isHalted), "layout": .string(options.machine.layout),
             "memory": JSON(options.machine.memory), "vcpus": JSON(options.machine.vcpus),
             "kernel": .string(options.machine.kernel), "command-line": .string(options.machine.commandLine),
@@ -152,6 +152,7 @@ extension GuestMonitor {
             "stages": .array(machine.stages.map(stageJSON)), "programs": .array(programs),
             "console": console.terminalPath.map { .string($0) } ?? .null,
             "panic-code": record.panicCode.map { JSON($0) } ?? .null,
+            "sandbox": sandboxJSON,
             "crash": .array(record.crash.map { .string($0) }),
             "counters": [
                 "unknown-port-reads": countJSON(counters.unknownPortReads),
@@ -167,15 +168,9 @@ extension GuestMonitor {
 
     /// The slot table and the read-only descriptors, each file once.
     func memory() throws(QMPError) -> QMPResult {
-        let backings: [SlotBacking]
-        do throws(MachineError) {
-            backings = try machine.readOnlyDescriptors()
-        } catch {
-            throw .generic(error.description)
-        }
         var files: [SharedDescriptor] = []
         var slots: [JSON] = []
-        for (slot, backing) in zip(machine.slots.slots, backings) {
+        for (slot, backing) in zip(machine.slots.slots, readOnlyMemory) {
             let index = files.firstIndex { $0 === backing.descriptor } ?? files.count
             if index == files.count { files.append(backing.descriptor) }
             slots.append([
@@ -186,7 +181,7 @@ extension GuestMonitor {
         }
         return .value(
             [
-                "slots": .array(slots), "pid": JSON(getpid()), "layout": .string(options.machine.layout),
+                "slots": .array(slots), "pid": JSON(process), "layout": .string(options.machine.layout),
                 "vcpus": JSON(options.machine.vcpus),
             ], files)
     }

@@ -86,6 +86,20 @@ public enum Files {
         return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// The path without symbolic links, `.` and `..` (realpath(3)); nil if there is no such file.
+    public static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    /// The path from the root on, by the folder that this process is in now.
+    public static func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let folder = getcwd(nil, 0) else { return path }
+        defer { free(folder) }
+        return String(cString: folder) + "/" + path
+    }
+
     /// The names in a folder but `.` and `..`, sorted.
     public static func names(in folder: String) throws(Errno) -> [String] {
         guard let stream = opendir(folder) else { throw Errno(errno, "opendir \(folder)") }

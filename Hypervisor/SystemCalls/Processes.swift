@@ -119,15 +119,17 @@ public struct Background: ~Copyable {
         return Background(FileDescriptor(owning: ends[1]))
     }
 
-    /// Lets go of the terminal and the folder, and tells the process that was started.
-    public consuming func begin() throws(Errno) {
+    /// Lets go of the terminal and the folder.
+    public static func letGo() throws(Errno) {
         try systemCall("chdir /") { Files.checked(chdir("/")) }
         let null = try FileDescriptor(open: "/dev/null", O_RDWR)
         for descriptor in 0...2 as ClosedRange<Int32> {
             try systemCall("dup2") { Files.checked(dup2(null.rawValue, descriptor)) }
         }
-        try word.writeAll([0])
     }
+
+    /// Tells the process that was started.
+    public consuming func begin() throws(Errno) { try word.writeAll([0]) }
 }
 
 /// Two ends of a pipe (pipe2(2)), both close-on-exec.

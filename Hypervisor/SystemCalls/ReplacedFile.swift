@@ -18,11 +18,7 @@ public final class ReplacedFile {
     ///
     /// - Parameter mode: the permissions of a file that was not there, before the process's umask.
     public init(_ path: String, mode: UInt32 = 0o666) throws(Errno) {
-        var target = path
-        if let resolved = realpath(path, nil) {
-            target = String(cString: resolved)
-            free(resolved)
-        }
+        let target = Files.resolved(path) ?? path
         self.path = target
         let status = try? Files.status(of: target)
         if let status, status.kind != .regular {

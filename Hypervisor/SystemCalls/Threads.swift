@@ -4,18 +4,35 @@ import CSystem
 import Glibc
 import Synchronization
 
+/// What a thread of a monitor is for; what it may ask the kernel for follows from that.
+public enum ThreadRole: String, CaseIterable, Sendable {
+    /// Runs a vCPU.
+    case vcpu
+    /// Serves the control socket and the console.
+    case control
+    /// Moves a guest's memory into a file or out of one.
+    case transfer
+    /// Looks after the vCPUs from outside: halts, page tables.
+    case watch
+}
+
 /// A thread with a small stack and a name. It takes no signal but the kick, so that the process's signals go elsewhere.
 public final class HostThread: Sendable {
+    /// What a thread that has a role does before anything else; nil: nothing.
+    public static let confinement = Mutex<(@Sendable (ThreadRole) -> Void)?>(nil)
+
     private let handle: Mutex<pthread_t?>
     private let identifier = Atomic<Int32>(0)
 
     /// What the new thread finds.
     private final class Start: Sendable {
         let name: String
+        let role: ThreadRole?
         let body: @Sendable () -> Void
         let thread: HostThread
-        init(name: String, thread: HostThread, body: @escaping @Sendable () -> Void) {
+        init(name: String, role: ThreadRole?, thread: HostThread, body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.role = role
             self.thread = thread
             self.body = body
         }
@@ -25,16 +42,19 @@ public final class HostThread: Sendable {
     ///
     /// - Parameters:
     ///   - name: what the kernel shows, cut to 15 bytes.
+    ///   - role: what it is for, in a monitor.
     ///   - stackSize: in bytes; at least 16 KiB.
     ///   - body: what it does.
-    public init(name: String, stackSize: Int, body: @escaping @Sendable () -> Void) throws(Errno) {
+    public init(
+        name: String, role: ThreadRole? = nil, stackSize: Int, body: @escaping @Sendable () -> Void
+    ) throws(Errno) {
         handle = Mutex(nil)
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }
         try systemCall("pthread_attr_setstacksize") { -Int(pthread_attr_setstacksize(&attributes, stackSize)) }
         let start = Unmanaged.passRetained(
-            Start(name: String(decoding: name.utf8.prefix(15), as: UTF8.self), thread: self, body: body))
+            Start(name: String(decoding: name.utf8.prefix(15), as: UTF8.self), role: role, thread: self, body: body))
         var new = pthread_t()
         let result = pthread_create(&new, &attributes, HostThread.main, start.toOpaque())
         guard result == 0 else {
@@ -51,6 +71,7 @@ public final class HostThread: Sendable {
         _ = csystem_block_signals_but_kick()
         csystem_name_thread(start.name)
         start.thread.identifier.store(csystem_thread_id(), ordering: .sequentiallyConsistent)
+        if let role = start.role, let confine = HostThread.confinement.withLock({ $0 }) { confine(role) }
         start.body()
         start.thread.identifier.store(0, ordering: .sequentiallyConsistent)
         return nil

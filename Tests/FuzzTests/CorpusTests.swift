@@ -4,7 +4,8 @@ import Foundation
 import FuzzTargets
 import Testing
 
-@Suite struct CorpusTests {
+// One after the other: targets share one memory, so that a fuzzer need not make it anew for each input.
+@Suite(.serialized) struct CorpusTests {
     /// Tests/Fuzz/Corpus/TARGET: one file an input; Tests/Fuzz/Regressions/TARGET: those that once failed.
     static func inputs(_ folder: String, _ target: FuzzTarget) -> [URL] {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

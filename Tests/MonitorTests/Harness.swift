@@ -53,7 +53,7 @@ final class RunningGuest: Sendable {
             do throws(MonitorError) {
                 var options = try RunOptions(words: all)
                 change(&options)
-                let monitor = try GuestMonitor(options, handlesSignals: false)
+                let monitor = try GuestMonitor(options, ownsProcess: false)
                 result.state.withLock { $0.started = true }
                 let status = monitor.run()
                 result.state.withLock { $0.status = status }

@@ -20,7 +20,7 @@ import Testing
         let end = DispatchSemaphore(value: 0)
         Thread.detachNewThread {
             do {
-                _ = try GuestMonitor(options, face: .qemu, sockets: [listener], handlesSignals: false).run()
+                _ = try GuestMonitor(options, face: .qemu, sockets: [listener], ownsProcess: false).run()
             } catch {
                 Issue.record("\(error)")
             }

@@ -93,7 +93,7 @@ import Testing
         (["-chardev", "vc,id=a"], "nothing else"), (["-chardev", "pty"], "id= is missing"),
         (["-chardev", "pty,id=a", "-mon", "chardev=a,mode=control"], "a UNIX socket that listens"),
         (["-chardev", "socket,id=a,path=/x,server=on", "-mon", "chardev=a"], "mode=control"),
-        (["-sandbox", "on"], "no filter of system calls"), (["-object", "rng-random,id=a"], "no such object"),
+        (["-sandbox", "maybe"], "on, off and log"), (["-object", "rng-random,id=a"], "no such object"),
         (["-object", "memory-backend-memfd,id=a,size=1G"], "for a machine of"), (["-no-such"], "no such option"),
         (["-incoming", "tcp:0:1"], "migrate-incoming"), (["-overcommit", "mem-lock=on"], "not locked"),
         (["-S", "-x-vitrine-stop-at", "B"], "contradict"), (["-daemonize", "-serial", "stdio"], "contradict"),

@@ -45,6 +45,10 @@ struct Benchmarks {
         if wants("start") { start() }
         if wants("ports") { ports() }
         if wants("guest") { guest() }
+        if wants("sandbox") {
+            rows += sandboxRows(
+                vitrine: vitrine, monitor: monitor, firstByte: firstByte, portLoop: portLoop, repetitions: repetitions)
+        }
         if wants("walk") { rows += WalkFigures(floorProgram: floorProgram, rounds: repetitions / 5).measure() }
         if wants("search") { rows += searchRows(floorProgram: floorProgram, rounds: repetitions / 5 + 2) }
         if wants("linux") { rows += linuxRows(vitrine: vitrine, runtime: runtime, repetitions: repetitions) }
@@ -66,7 +70,8 @@ struct Benchmarks {
 
     /// The groups of figures, in the order they are measured.
     static let groups = [
-        "start", "ports", "guest", "walk", "search", "linux", "watch", "second-stage", "layouts", "libvirt", "domains",
+        "start", "ports", "guest", "sandbox", "walk", "search", "linux", "watch", "second-stage", "layouts", "libvirt",
+        "domains",
     ]
 
     private func wants(_ group: String) -> Bool { chosen.isEmpty || chosen.contains(group) }

@@ -7,6 +7,7 @@ let usage = """
     usage: vitrine-witness translations NAME [vCPU]    a guest's tables against KVM_TRANSLATE, range by range
            vitrine-witness replay PID TRACE            the events kvm_tdp_mmu_spte_changed of TRACE against KVM's tables
            vitrine-witness programs                    the BPF programs and maps that are loaded, a line each
+           vitrine-witness refused                     whether confined threads are refused what is not on their lists
            vitrine-witness without N,N... COMMAND...   runs a command without these capabilities (linux/capability.h)
            vitrine-witness hold [WORD=N]...            holds VMs until it is ended: vms=1 slots=1 pages=1 (of each slot),
                                                        shared=0 (1: every slot is the same memory), touch=0 (1: all of it is
@@ -21,6 +22,7 @@ switch (verb, words.count) {
 case ("translations", 1...2): exit(witnessTranslations(of: words[0], vcpu: words.count > 1 ? Int(words[1]) ?? -1 : 0))
 case ("replay", 2): exit(witnessReplay(process: Int32(words[0]) ?? -1, trace: words[1]))
 case ("programs", 0): exit(listPrograms())
+case ("refused", 0): exit(witnessRefused())
 case ("without", 2...): runWithout(words[0], Array(words.dropFirst()))
 case ("hold", _): exit(hold(words))
 default: leave(2, usage)

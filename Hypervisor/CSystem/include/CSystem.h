@@ -35,6 +35,7 @@ int strerror_r_xsi(int code, char *buffer, size_t count);
 
 #include "CSystemKVM.h"
 #include "CSystemMemory.h"
+#include "CSystemSandbox.h"
 #include "CSystemThreads.h"
 
 #endif

@@ -6,7 +6,7 @@
 /// gettid(2).
 int32_t csystem_thread_id(void);
 /// tgkill(2) of a thread of this process, with the kick signal (SIGRTMIN + 1); its handler is installed by
-/// csystem_install_kick and does nothing: its arrival is what counts.
+/// csystem_install_kick, in this very process, and does nothing: its arrival is what counts.
 long csystem_kick(int32_t thread);
 /// Installs the kick signal's handler; no system call is restarted after it.
 long csystem_install_kick(void);

@@ -17,7 +17,7 @@ extension QMPCommand {
                 let path = try arguments.text("filename")
                 try arguments.end()
                 let memory = monitor.machine.ram
-                try saveMemory(start, size, path) { memory.page(at: GPA($0)) }
+                try saveMemory(start, size, try monitor.openMemoryFile(path)) { memory.page(at: GPA($0)) }
                 return .done
             },
             QMPCommand(name: "memsave") { (monitor, arguments, _) throws(QMPError) in
@@ -31,7 +31,7 @@ extension QMPCommand {
                 do throws(MachineError) { state = try monitor.machine.view(vcpu: vcpu).paging } catch {
                     throw .generic(error.description)
                 }
-                try saveMemory(start, size, path) {
+                try saveMemory(start, size, try monitor.openMemoryFile(path)) {
                     HumanPages.physical($0, state, memory).flatMap { memory.page(at: GPA($0)) }
                 }
                 return .done
@@ -40,15 +40,21 @@ extension QMPCommand {
     }
 }
 
+extension GuestMonitor {
+    /// The file of a memory peek.
+    fileprivate func openMemoryFile(_ path: String) throws(QMPError) -> SharedDescriptor {
+        try openFile(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY)
+    }
+}
+
 /// Writes memory into a file, page by page: what is asked for may be as large as the guest.
 private func saveMemory(
-    _ start: UInt64, _ size: UInt64, _ path: String, page: (UInt64) -> UnsafeRawPointer?
+    _ start: UInt64, _ size: UInt64, _ file: SharedDescriptor, page: (UInt64) -> UnsafeRawPointer?
 ) throws(QMPError) {
     guard size > 0, !start.addingReportingOverflow(size &- 1).overflow else {
         throw .generic("'val' and 'size': no such range of addresses")
     }
     do throws(Errno) {
-        let file = try FileDescriptor(open: path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY, mode: 0o600)
         var done: UInt64 = 0
         while done < size {
             let at = start &+ done
@@ -57,7 +63,7 @@ private func saveMemory(
                 // The message that QEMU has for this, which managers show.
                 throw Errno(EFAULT, "memory at 0x\(String(at, radix: 16)) is not there")
             }
-            try file.writeAll(Array(UnsafeRawBufferPointer(start: page + Int(at & 4095), count: Int(count))))
+            try file.descriptor.writeAll(Array(UnsafeRawBufferPointer(start: page + Int(at & 4095), count: Int(count))))
             done += count
         }
     } catch {

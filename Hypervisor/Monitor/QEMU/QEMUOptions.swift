@@ -5,6 +5,7 @@ import KVM
 import Layouts
 import Machine
 import Options
+import Sandbox
 import SystemCalls
 
 /// What a command line in QEMU's words asks for.
@@ -23,6 +24,8 @@ public struct QEMUOptions: Sendable {
     public internal(set) var hasTimestamp = false
     /// The descriptors that the process was started with and has no use for yet (`migrate-incoming` names one).
     var inheritedDescriptors: Set<Int32> = []
+    /// The folder in which libvirt makes the files of a memory peek (`pmemsave`), if it can be told.
+    var peekFolder: String?
     /// The machine's UUID as it was given.
     public internal(set) var uuid: String?
     /// The guest's name as it was given; nil: none was.
@@ -57,6 +60,22 @@ public struct QEMUOptions: Sendable {
             throw .usage(error.description)
         }
         if !isProbe, run.machine.kernel.isEmpty { run.machine.kernel = try RunOptions.image(of: run.machine.layout) }
+    }
+}
+
+extension QEMUOptions {
+    /// Where libvirt makes the files of a memory peek, by where it keeps a domain's secret (src/qemu/qemu_conf.c, libDir and
+    /// cacheDir): of the system's libvirt, of a user's, of one that is embedded in a program.
+    static func peekFolder(_ secret: String) -> String? {
+        // .../lib/libvirt/qemu/domain-1-name/master-key.aes
+        let library = Reach.folder(of: Reach.folder(of: secret))
+        for (suffix, other) in [
+            ("/lib/libvirt/qemu", "/cache/libvirt/qemu"), ("/.config/libvirt/qemu/lib", "/.cache/libvirt/qemu/cache"),
+            ("/lib/qemu", "/cache/qemu"),
+        ] where library.hasSuffix(suffix) {
+            return library.dropLast(suffix.count) + other
+        }
+        return nil
     }
 }
 
@@ -179,11 +198,7 @@ struct QEMUReader {
             throw UsageError("-numa \(text): this machine has one node, which nobody has to ask for")
         case "action": try readAction(text, into: &options)
         case "sandbox":
-            var value = try QEMUValue("-sandbox", text, first: "enable")
-            guard try value.flag("enable") == false else {
-                throw UsageError(
-                    "-sandbox \(text): there is no filter of system calls here; leave it out (seccomp_sandbox = 0)")
-            }
+            try readSandbox(text, into: &options)
         default: try readNone(name, text)
         }
     }
@@ -328,11 +343,28 @@ struct QEMUReader {
         let type = try value.need("qom-type")
         let id = try value.need("id")
         switch type {
-        case "secret": options.ignored.append("-object secret,id=\(id): nothing here is encrypted")
+        case "secret":
+            options.peekFolder = value.take("file").flatMap(QEMUOptions.peekFolder)
+            options.ignored.append("-object secret,id=\(id): nothing here is encrypted")
         case "memory-backend-ram", "memory-backend-memfd", "memory-backend-file":
             try memory.readBackend(type, &value)
         default: throw UsageError("-object \(type): there is no such object here")
         }
+    }
+
+    private mutating func readSandbox(_ text: String, into options: inout QEMUOptions) throws(UsageError) {
+        var value = try QEMUValue("-sandbox", text, first: "enable")
+        let word = try value.need("enable")
+        guard let mode = SandboxMode(rawValue: word) else {
+            throw UsageError("-sandbox \(text): on, off and log are possible")
+        }
+        options.run.sandbox = mode
+        // What QEMU can allow besides is never allowed here; who forbids it asks for nothing more.
+        for key in ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"] {
+            guard let word = value.take(key), mode != .off, word != "deny" else { continue }
+            options.ignored.append("-sandbox \(key)=\(word): it stays forbidden")
+        }
+        try value.end()
     }
 
     private mutating func readDevice(_ text: String, into options: inout QEMUOptions) throws(UsageError) {

@@ -3,6 +3,7 @@
 import Glibc
 import GuestMemory
 import KVM
+import Sandbox
 import SystemCalls
 
 /// The emulator as a process.
@@ -71,7 +72,7 @@ public enum QEMUProcess {
         defer { for path in paths { try? Files.remove(path) } }
         let listeners: [SharedDescriptor]
         do throws(Errno) { listeners = try listen(options, &paths) } catch { throw .call(error) }
-        return try serve(options, listeners, background)
+        return try serve(options, listeners, paths, background)
     }
 
     /// Opens the monitors' sockets and writes the process id.
@@ -101,19 +102,25 @@ public enum QEMUProcess {
     }
 
     private static func serve(
-        _ options: QEMUOptions, _ listeners: [SharedDescriptor], _ background: consuming Background?
+        _ options: QEMUOptions, _ listeners: [SharedDescriptor], _ paths: [String],
+        _ background: consuming Background?
     ) throws(MonitorError) -> Int32 {
         if options.isProbe {
             do throws(Errno) {
                 let probe = try QEMUProbe(listeners: listeners)
+                if options.isDaemon { try Background.letGo() }
                 try background?.begin()
                 try probe.run()
                 return 0
             } catch { throw .call(error) }
         }
-        let monitor = try GuestMonitor(options.run, face: .qemu, sockets: listeners)
-        monitor.emulator = options
         for word in options.ignored { complain("\(word): accepted, and changes nothing here") }
+        var reach = paths.map { Reach(Reach.folder(of: $0), .removeFiles) }
+        if let folder = options.peekFolder { reach.append(Reach(folder, .writeFiles)) }
+        let monitor = try GuestMonitor(options.run, face: .qemu, sockets: listeners, reach: reach) { () throws(Errno) in
+            if options.isDaemon { try Background.letGo() }
+        }
+        monitor.emulator = options
         do throws(Errno) { try background?.begin() } catch { throw .call(error) }
         return monitor.run()
     }

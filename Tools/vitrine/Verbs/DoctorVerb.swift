@@ -4,6 +4,7 @@ import GuestFolders
 import Inspection
 import KVM
 import Options
+import Sandbox
 import SystemCalls
 
 extension InspectionVerbs {
@@ -16,7 +17,7 @@ extension InspectionVerbs {
         run: { arguments, output in
             let form = try form(arguments)
             try arguments.end()
-            let report = DoctorReport(kvmItems() + [runtimeFolder()] + HostChecks.all())
+            let report = DoctorReport(kvmItems() + [runtimeFolder(), sandbox()] + HostChecks.all())
             switch form {
             case .text: try output.write(report.text(isColoured: output.isColoured))
             case .json: try output.write(bytes: report.json)
@@ -78,6 +79,23 @@ extension InspectionVerbs {
         } catch {
             return DoctorItem("ring 0", .missing, "a guest of five instructions does not run: \(error)", needed: true)
         }
+    }
+
+    /// What guests' processes are confined by.
+    private static func sandbox() -> DoctorItem {
+        let host = Sandbox.host
+        guard host.hasFilters else {
+            return DoctorItem(
+                "sandbox", .missing, "this kernel has no filters of system calls (seccomp)",
+                advice: "a kernel with CONFIG_SECCOMP_FILTER; or --sandbox off, and guests run unconfined", needed: true
+            )
+        }
+        guard host.landlock > 0 else {
+            return DoctorItem(
+                "sandbox", .limited, "filters of system calls, no Landlock",
+                advice: "Linux 5.13 or later with landlock among the lsm= of its command line")
+        }
+        return DoctorItem("sandbox", .ok, "filters of system calls, Landlock \(host.landlock)")
     }
 
     private static func runtimeFolder() -> DoctorItem {

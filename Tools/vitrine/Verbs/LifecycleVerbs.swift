@@ -9,7 +9,7 @@ import Targets
 
 /// The verbs that start, steer and end guests, in the order of the help.
 enum LifecycleVerbs {
-    static let all: [Verb] = [run, list, stop, kill, pause, resume, reset, console, exec, save, restore, gdb]
+    static let all: [Verb] = [run, list, stop, kill, pause, resume, reset, console, exec, save, restore, gdb, sandbox]
 
     static let pause = Verb(
         name: "pause", summary: "stop a guest's vCPUs where they are", usage: "TARGET",

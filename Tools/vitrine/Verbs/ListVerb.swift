@@ -35,9 +35,11 @@ extension LifecycleVerbs {
         }
         let now = wallMicroseconds() / 1_000_000
         var guests: [JSON] = []
-        for guest in try RuntimeFolder.ofThisUser().guests() {
-            guests.append(look(guest, now: now))
+        let running = try RuntimeFolder.ofThisUser().guests { name, words in
+            let last = words.map { "; the last it said: \($0)" } ?? ""
+            complain("guest '\(name)' was killed\(last)")
         }
+        for guest in running { guests.append(look(guest, now: now)) }
         switch format {
         case .json:
             var writer = JSONWriter()

@@ -94,6 +94,8 @@ extension LifecycleVerbs {
     }
 
     private static let restoreOptions: [OptionDescription] =
-        RunOptions.descriptions.filter { ["name", "console", "detach", "keep", "core-on-panic"].contains($0.name) }
+        RunOptions.descriptions.filter {
+            ["name", "console", "detach", "keep", "core-on-panic", "sandbox"].contains($0.name)
+        }
         + [OptionDescription("paused", nil, "do not let it run yet (vitrine resume does)")]
 }

@@ -1,0 +1,70 @@
+// What a guest's process gives up, and what it keeps for what its options ask of it.
+
+import Glibc
+import GuestFolders
+import JSON
+import Machine
+import Sandbox
+import SystemCalls
+
+extension GuestMonitor {
+    /// Confines the process, starts the machine's threads, and confines this one, before the guest's first instruction.
+    static func confine(
+        _ options: RunOptions, _ reach: [Reach], _ face: QMPFace, _ machine: Machine
+    ) throws(MonitorError) -> (Sandbox, Confinement?) {
+        warmUp()
+        let own = Confinement.ownFile()
+        let sandbox: Sandbox
+        do throws(Errno) {
+            sandbox = try Sandbox(
+                options.sandbox, reach: reach, opensFiles: options.panicCore != nil || face.isQEMU)
+        } catch {
+            throw .unable("the guest's process cannot be confined: \(error); --sandbox off runs it without")
+        }
+        do throws(MachineError) {
+            try machine.start { () throws(Errno) in try sandbox.enterControl() }
+        } catch { throw .machine(error) }
+        guard let own else { return (sandbox, nil) }
+        return (sandbox, Confinement(reading: own))
+    }
+
+    /// Where something remains to be done by name: the guest's folder goes at the end, a console's socket as well, and a core
+    /// may have to be written.
+    static func reach(_ options: RunOptions, _ folder: GuestPaths?) -> [Reach] {
+        var reach: [Reach] = []
+        if let folder {
+            reach.append(Reach(folder.folder, .removeFiles))
+            reach.append(Reach(Reach.folder(of: folder.folder), .removeFolders))
+        }
+        if case .listen(let path) = options.console { reach.append(Reach(Reach.folder(of: path), .removeFiles)) }
+        if let path = options.panicCore {
+            let target = Files.resolved(path) ?? path
+            reach.append(Reach(Reach.folder(of: target), .replaceFiles))
+        }
+        return reach
+    }
+
+    /// Lets libraries do what they do once, by opening files: seeds of hash tables, the time zone.
+    private static func warmUp() {
+        _ = try? JSON.parse(Array("{\"a\":1}".utf8))
+        _ = 0.hashValue
+        _ = ComplaintStyle.time(0)
+    }
+
+    /// The confinement as clients see it.
+    var sandboxJSON: JSON {
+        guard let sandbox else { return ["mode": "off"] }
+        return [
+            "mode": .string(sandbox.mode.rawValue), "landlock-abi": JSON(sandbox.landlock),
+            "no-new-privileges": confinement.map { .bool($0.hasNoNewPrivileges) } ?? .null,
+            "seccomp": confinement?.seccomp.map { JSON($0) } ?? .null,
+            "capabilities": confinement.map { .hex($0.capabilities) } ?? .null,
+            "capability-bounding-set": confinement.map { .hex($0.boundingSet) } ?? .null,
+        ]
+    }
+
+    /// Does what needs a file to be opened, on the thread that may.
+    func onTransferThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) throws(QMPError) -> Value {
+        do throws(Errno) { return try machine.transferThread.run(body) } catch { throw .generic(error.description) }
+    }
+}

@@ -1,0 +1,65 @@
+// A list of allowed system calls as a program that the kernel runs before each (seccomp(2)).
+
+import CSeccomp
+import CSystem
+import Glibc
+import SystemCalls
+
+/// A filter of system calls: classic BPF.
+struct Filter: Sendable {
+    private let program: [UInt8]
+
+    /// Makes the filter of a list.
+    ///
+    /// - Parameter logs: whether a call that is not on it is only logged (SECCOMP_RET_LOG), not refused by SIGSYS.
+    init(_ calls: [AllowedCall], logs: Bool) throws(Errno) {
+        guard let context = seccomp_init(logs ? vitrine_seccomp_log : vitrine_seccomp_trap) else {
+            throw Errno(ENOMEM, "seccomp_init")
+        }
+        defer { seccomp_release(context) }
+        func check(_ what: String, _ result: Int32) throws(Errno) {
+            if result < 0 { throw Errno(-result, what) }
+        }
+        // Calls of other processor modes (32 bits, x32) have other numbers: whoever makes one is not this program.
+        try check("seccomp_attr_set", seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, vitrine_seccomp_kill_process))
+        // KVM_RUN is nearly all that a vCPU's thread ever calls.
+        try check("seccomp_syscall_priority", seccomp_syscall_priority(context, 16, 255))
+        for call in calls {
+            let alternatives = call.alternatives.isEmpty ? [[]] : call.alternatives
+            for conditions in alternatives {
+                let compared = conditions.map { condition in
+                    scmp_arg_cmp(
+                        arg: condition.argument, op: SCMP_CMP_MASKED_EQ, datum_a: condition.mask,
+                        datum_b: condition.value)
+                }
+                try check(
+                    "seccomp_rule_add \(call.name)",
+                    seccomp_rule_add_array(
+                        context, vitrine_seccomp_allow, call.number, UInt32(compared.count), compared))
+            }
+        }
+        // The program has some hundred instructions of 8 bytes, less than a pipe holds.
+        let pipe = try Pipe()
+        try check("seccomp_export_bpf", seccomp_export_bpf(context, pipe.writing.rawValue))
+        let reading = pipe.takeReading()
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 8)
+        defer { buffer.deallocate() }
+        var count = 0
+        while true {
+            let part = try reading.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[count...]))
+            if part == 0 { break }
+            count += part
+        }
+        program = Array(buffer[..<count])
+    }
+
+    /// The number of its instructions.
+    var count: Int { program.count / 8 }
+
+    /// Puts the calling thread behind it, for good (seccomp(2), SECCOMP_SET_MODE_FILTER).
+    func install() throws(Errno) {
+        try systemCall("seccomp SECCOMP_SET_MODE_FILTER") {
+            program.withUnsafeBytes { csystem_install_filter($0.baseAddress, count) }
+        }
+    }
+}
