@@ -51,8 +51,8 @@ import Testing
             Liar(name: "more-file-than-memory", change: headers(load, 32, 1 << 33)),
             Liar(name: "entry-nowhere") { set(&$0, 24, .max) },
             Liar(name: "entry-in-the-kernel") { set(&$0, 24, 0x20_0000) },
-            Liar(name: "dynamic-past-the-end", change: headers(dynamic, 16, .max - 7)),
-            Liar(name: "dynamic-of-one-byte", change: headers(dynamic, 40, 1)),
+            Liar(name: "dynamic-past-the-end", change: headers(dynamic, 8, .max - 7)),
+            Liar(name: "dynamic-without-end", change: headers(dynamic, 32, .max)),
             Liar(name: "ones-behind-the-ident") { $0.replaceSubrange(16..<64, with: Data(repeating: 0xff, count: 48)) },
         ]
     }

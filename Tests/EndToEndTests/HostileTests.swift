@@ -138,6 +138,7 @@ func hostileImage(_ name: String) throws -> String {
         let start = Date()
         while Date().timeIntervalSince(start) < 90 {
             guard let state = try listed(guest.name) else { return .powersOff }
+            if state["state"] as? String == "guest-panicked" { return .panics }
             let crash = (state["crash"] as? [String] ?? []).joined(separator: "\n")
             if crash.contains("triple fault") { return .tripleFault }
             if crash.contains("cannot emulate") { return .notEmulated }
@@ -145,7 +146,6 @@ func hostileImage(_ name: String) throws -> String {
                 Issue.record("\(guest.name): \(crash)")
                 return nil
             }
-            if state["state"] as? String == "guest-panicked" { return .panics }
             if state["halted"] as? Bool == true { return .halts }
             let text = printed(guest)
             if text.contains("\(guest.name): done"), guest.ends.contains(.goesOn) { return .goesOn }
@@ -182,10 +182,8 @@ func hostileImage(_ name: String) throws -> String {
         // A processor can be in a mode whose tables are not described (2 or 4), or an address not be mapped (1).
         let looks: Set<Int32> = [0, 1, 2, 4]
         try answered(["pages", name], looks)
-        try answered(["pages", name, "--view", "tables"], looks)
         try answered(["pages", name, "--view", "tree"], looks)
         try answered(["translate", name, "0x200000", "0x8080604000"], looks)
-        try answered(["aliases", name, "pa:0x201000"], looks)
         try answered(["map", name], looks)
         try answered(["ept", name, "--source", "computed"], looks)
         let audit = try answered(["audit", name, "--rules", "generic", "--json"], looks)
@@ -220,17 +218,23 @@ func hostileImage(_ name: String) throws -> String {
         try answered(["kill", name], [0, 3])
     }
 
+    func start(_ guest: HostileGuest) throws {
+        try bench.start(
+            guest.name,
+            [
+                "--kernel", hostileImage(guest.name), "--memory", "64M", "--cpus", "\(guest.vcpus)", "--console",
+                "file:\(bench.runtime.path)/\(guest.name).console",
+            ], ready: false)
+    }
+
     @Test(arguments: HostileGuest.groups) func ended(group: HostileGroup) throws {
         try bench.start("witness", ["--memory", "64M"])
-        for guest in group.guests {
-            try bench.start(
-                guest.name,
-                [
-                    "--kernel", hostileImage(guest.name), "--memory", "64M", "--cpus", "\(guest.vcpus)", "--console",
-                    "file:\(bench.runtime.path)/\(guest.name).console",
-                ], ready: false)
-        }
-        for guest in group.guests {
+        // Three at a time: those that loop for ever leave the processors to nobody.
+        var waiting = group.guests[...]
+        for (number, guest) in group.guests.enumerated() {
+            while waiting.startIndex < min(number + 3, group.guests.count) {
+                try start(waiting.removeFirst())
+            }
             #expect(try bench.exec("witness", "stage") == [["stage": "R"]], "before \(guest.name)")
             try examine(guest)
         }
