@@ -48,7 +48,8 @@
 
     .cfi_sections .debug_frame
     .text
-    .p2align 4
+    /* InterruptTable.fill: none of them beyond a multiple of 64 KiB. */
+    .p2align 12
     .global trap_stubs
 trap_stubs:
     .set vector, 0

@@ -29,8 +29,10 @@ enum OSvLayout {
             if range.end > start { try PageTable.mapLinear(root, base: main, from: start, to: range.end) }
             index &+= 1
         }
-        try PageTable.copyArea(root, from: OSv.Area.main.base, to: OSv.Area.page.base)
-        try PageTable.copyArea(root, from: OSv.Area.main.base, to: OSv.Area.mempool.base)
+        let top = memory[memory.count &- 1].end
+        let size = top > OSv.alwaysMapped ? top : OSv.alwaysMapped
+        try PageTable.copyArea(root, from: main, to: OSv.Area.page.base, size: size, memory: memory)
+        try PageTable.copyArea(root, from: main, to: OSv.Area.mempool.base, size: size, memory: memory)
         // Core: from its base to its end rounded up, 1:1 or at the layout's offset; what lies below stays unmapped.
         let plan = Plan.current
         var address = plan.imageBase

@@ -94,14 +94,7 @@ enum PageTable {
     /// Replaces a 2 MiB leaf by a table of 512 equal 4 KiB leaves.
     static func splitLeaf(_ slot: UInt64, _ value: UInt64) throws(MemoryError) -> UInt64 {
         let table = try Arena.takeTable()
-        var leaf = value & ~pageSize
-        var entry = linear(table)
-        let end = entry &+ 4096
-        while entry != end {
-            write(entry, leaf)
-            leaf &+= size4K
-            entry &+= 8
-        }
+        fill(linear(table), 512, value & ~pageSize, step: size4K)
         Arena.count(table, 512)
         write(slot, table | Plan.current.tableBits)
         return table
@@ -118,12 +111,9 @@ enum PageTable {
                 // The rest of this table in one go.
                 let next = (physical & ~(size1G &- 1)) &+ size1G
                 let last = next < end ? next : end & ~(size2M &- 1)
-                var slot = try entry(root, address, level: 2)
-                while physical != last {
-                    write(slot, physical | bits2M)
-                    physical &+= size2M
-                    slot &+= 8
-                }
+                let slot = try entry(root, address, level: 2)
+                fill(slot, (last &- physical) &>> 21, physical | bits2M, step: size2M)
+                physical = last
             } else {
                 write(try entry(root, address, level: 1), physical | bits4K)
                 physical &+= size4K
@@ -153,26 +143,64 @@ enum PageTable {
         }
     }
 
-    /// Gives a second area the same leaves as a first one, in tables of its own.
-    static func copyArea(_ root: UInt64, from: UInt64, to: UInt64) throws(MemoryError) {
-        let source = read(linear(root) &+ 8 &* index(from, level: 4)) & addressMask
-        write(linear(root) &+ 8 &* index(to, level: 4), try copyTable(source, level: 3) | Plan.current.tableBits)
-    }
-
-    private static func copyTable(_ source: UInt64, level: UInt64) throws(MemoryError) -> UInt64 {
+    /// Gives a second area the leaves that a first one has for memory up to `size`, in tables of its own. `mapLinear` made the first one:
+    /// leaves of 2 MiB, and a table only where a range does not end at a multiple of that. Where a host emulates every instruction it
+    /// matters that nothing else is looked at.
+    static func copyArea(
+        _ root: UInt64, from: UInt64, to: UInt64, size: UInt64, memory: borrowing MemoryMap
+    ) throws(MemoryError) {
         let table = try Arena.takeTable()
-        copy_words(linear(table), linear(source), 512)
-        if level == 1 { return table }
+        var source = linear(read(linear(root) &+ 8 &* index(from, level: 4)) & addressMask)
         var slot = linear(table)
-        let end = slot &+ 4096
-        // Below level 2 there are only leaves but where a range was not a multiple of 2 MiB.
+        let end = slot &+ 8 &* ((size &+ size1G &- 1) &>> 30)
+        write(linear(root) &+ 8 &* index(to, level: 4), table | Plan.current.tableBits)
         while slot != end {
-            let value = read(slot)
-            if value & (present | pageSize) == present {
-                write(slot, try copyTable(value & addressMask, level: level &- 1) | Plan.current.tableBits)
-            }
+            let value = read(source)
+            if value & present != 0 { write(slot, try copyTable(value)) }
+            source &+= 8
             slot &+= 8
         }
-        return table
+        var range = 0
+        while range < memory.count {
+            let last = memory[range].end
+            if last & (size2M &- 1) != 0, last < size {
+                let slot = try entry(root, to &+ last, level: 2)
+                let value = read(slot)
+                let isShared = value == read(try entry(root, from &+ last, level: 2))
+                if isShared && value & (present | pageSize) == present { write(slot, try copyTable(value)) }
+            }
+            range &+= 1
+        }
+    }
+
+    /// An entry that refers to a copy of the table that another entry refers to.
+    private static func copyTable(_ value: UInt64) throws(MemoryError) -> UInt64 {
+        let table = try Arena.takeTable()
+        copy_words(linear(table), linear(value & addressMask), 512)
+        return table | Plan.current.tableBits
+    }
+
+    /// Writes so many entries from a slot on, each so much more than the one before. Eight at a time: half the instructions.
+    private static func fill(_ slot: UInt64, _ count: UInt64, _ value: UInt64, step: UInt64) {
+        var slot = slot
+        var value = value
+        let end = slot &+ 8 &* count
+        while end &- slot >= 64 {
+            write(slot, value)
+            write(slot &+ 8, value &+ step)
+            write(slot &+ 16, value &+ 2 &* step)
+            write(slot &+ 24, value &+ 3 &* step)
+            write(slot &+ 32, value &+ 4 &* step)
+            write(slot &+ 40, value &+ 5 &* step)
+            write(slot &+ 48, value &+ 6 &* step)
+            write(slot &+ 56, value &+ 7 &* step)
+            slot &+= 64
+            value &+= 8 &* step
+        }
+        while slot != end {
+            write(slot, value)
+            slot &+= 8
+            value &+= step
+        }
     }
 }

@@ -136,7 +136,8 @@ extension Machine {
         try restoreBreakpoints()
     }
 
-    /// Asks the guest to power off (request port, IRQ 9). The guest may not listen.
+    /// Asks the guest to power off (request port, IRQ 9). The guest may not listen; a kernel that does not yet is told again
+    /// when it reports that it is ready.
     public func requestPowerOff() { requests.post(Contract.requestPowerOff) }
 
     /// Ends the vCPUs and joins their threads. The memory stays until the machine is released.

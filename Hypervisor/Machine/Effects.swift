@@ -93,6 +93,7 @@ extension Machine {
         }
         guard let report else { return true }
         events(.stage(report))
+        if stage == .ready { requests.remind() }
         guard stops else { return true }
         kickAll()
         events(.stopped(at: stage))

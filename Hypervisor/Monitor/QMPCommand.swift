@@ -70,10 +70,12 @@ struct QMPCommand {
             },
             QMPCommand(name: "system_powerdown") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
-                guard monitor.machine.state == .running else {
+                switch monitor.machine.state {
+                // One that is paused finds the request when it goes on.
+                case .running, .paused, .prelaunch: monitor.machine.requestPowerOff()
+                case .shutdown, .panicked, .crashed:
                     throw .generic("the guest does not run, so it cannot power itself off; end it (quit)")
                 }
-                monitor.machine.requestPowerOff()
                 monitor.server.broadcast("POWERDOWN")
                 return .done
             },

@@ -93,7 +93,7 @@ public struct RunOptions: Sendable {
             "console", "stdio|pty|file:PATH|none", "where COM1 goes; stdio, or none with --detach"),
         OptionDescription("detach", nil, "let the guest run on its own; returns when it runs"),
         OptionDescription("wait-ready", "SECONDS", "with --detach: wait for stage ready (or that of --stop-at)"),
-        OptionDescription("stop-at", "STAGE", "pause at a boot stage: entry, A, B, C or ready"),
+        OptionDescription("stop-at", "entry|A|B|C|ready", "pause at a boot stage"),
         OptionDescription("keep", nil, "in the foreground: keep a guest that crashed, for inspection"),
         OptionDescription(
             "gdb", "unix:PATH|tcp:PORT", "serve GDB there while the guest runs; with --stop-at entry it waits for one"),

@@ -154,6 +154,7 @@ extension WalkSummary {
     /// Adds what a walk of further tables found, whose first address is `start`.
     @usableFromInline mutating func add(_ other: WalkSummary, from start: GVA) {
         tables += other.tables
+        hashes += other.hashes
         let root = tables.count - other.tables.count
         if tables.indices.contains(root) { tables[root].va = max(tables[root].va, start) }
         leaves = leaves.saturating(adding: other.leaves)

@@ -84,38 +84,62 @@ import Addresses
     }
 }
 
-/// A table that a walk has read.
+/// A table that a walk has read. 32 bytes: a walk of many tables is as fast as what it keeps of them is small.
 @frozen public struct VisitedTable: Hashable, Sendable {
     /// Where it is.
     public let gpa: GPA
-    /// The level it was read as.
-    public let level: Int
     /// The first virtual address it was reached at.
     public var va: GVA
-    /// Its size in bytes.
-    public let size: UInt64
-    /// The present entries in it.
-    public var presentEntries: Int
     /// The leaves in it and below it, tables that are reached several times counted as often.
     public var leaves: UInt64
-    /// How many entries refer to it at this level.
-    public var references: UInt64
-    /// The hash of its entries when they were read, or 0 if changes were not asked for.
-    public var checksum: UInt64
-    /// Which bytes of it the hash is of, from whole pages: a walk of a range reads a part of a large table.
-    public var hashed: Range<UInt64>
+    @usableFromInline var referenceCount: UInt32
+    @usableFromInline var presentCount: UInt16
+    @usableFromInline let levelNumber: UInt8
+    @usableFromInline let sizeShift: UInt8
 
     /// A table.
+    ///
+    /// - Parameter size: in bytes, a power of two.
     @inlinable public init(gpa: GPA, level: Int, va: GVA, size: UInt64 = 4096) {
         self.gpa = gpa
-        self.level = level
-        self.size = size
         self.va = va
-        presentEntries = 0
         leaves = 0
-        references = 1
-        checksum = 0
-        hashed = 0..<0
+        referenceCount = 1
+        presentCount = 0
+        levelNumber = UInt8(truncatingIfNeeded: level)
+        sizeShift = UInt8(truncatingIfNeeded: size.trailingZeroBitCount)
+    }
+
+    /// The level it was read as.
+    @inlinable public var level: Int { Int(levelNumber) }
+    /// Its size in bytes.
+    @inlinable public var size: UInt64 { 1 << UInt64(sizeShift & 63) }
+    /// The present entries in it; a table has 4,096 at most.
+    @inlinable public var presentEntries: Int {
+        get { Int(presentCount) }
+        set { presentCount = UInt16(truncatingIfNeeded: newValue) }
+    }
+    /// How many entries refer to it at this level.
+    @inlinable public var references: UInt64 {
+        get { UInt64(referenceCount) }
+        set { referenceCount = UInt32(clamping: newValue) }
+    }
+}
+
+/// What a table said when a walk read it.
+@frozen public struct TableHash: Hashable, Sendable {
+    /// Where the table is.
+    public let gpa: GPA
+    /// The hash of its entries, never 0.
+    public let checksum: UInt64
+    /// Which bytes of it the hash is of, from whole pages: a walk of a range reads a part of a large table.
+    public let hashed: Range<UInt64>
+
+    /// A hash.
+    @inlinable init(gpa: GPA, checksum: UInt64, hashed: Range<UInt64>) {
+        self.gpa = gpa
+        self.checksum = checksum
+        self.hashed = hashed
     }
 }
 

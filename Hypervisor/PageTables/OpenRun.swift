@@ -113,9 +113,10 @@ import Addresses
     }
 
     /// Ends the repetition.
-    @inlinable mutating func takeRepetition() -> RepeatedTable? {
-        defer { repetition = nil }
-        return repetition
+    @inline(__always) @inlinable mutating func takeRepetition() -> RepeatedTable? {
+        guard let ended = repetition else { return nil }
+        repetition = nil
+        return ended
     }
 
     /// Begins a repetition; the one before must have been taken.

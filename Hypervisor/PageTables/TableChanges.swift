@@ -24,7 +24,7 @@ public func tableChanges(
     var examples: [GPA] = []
     let mask = ~format.volatileMask
     memory.refresh()
-    for table in summary.tables where table.checksum != 0 {
+    for table in summary.hashes {
         checked += 1
         var checksum: UInt64 = 0
         var offset = table.hashed.lowerBound

@@ -30,9 +30,12 @@ import GuestMemory
     @usableFromInline let first: UInt64
     @usableFromInline let last: UInt64
     @usableFromInline let changeMask: UInt64
+    /// How entries of the last level map pages, where tables of that level are pages that are read whole.
+    @usableFromInline var wholeLeafTable: LeafRule?
 
     @usableFromInline var seen = TableSet()
     @usableFromInline var tables: [VisitedTable] = []
+    @usableFromInline var hashes: [TableHash] = []
     @usableFromInline var findings: [WalkFinding] = []
     @usableFromInline var findingsDropped = 0
     @usableFromInline var visits = 0
@@ -51,20 +54,26 @@ import GuestMemory
         first = options.range?.lowerBound.rawValue ?? 0
         last = options.range?.upperBound.rawValue ?? .max
         changeMask = ~format.volatileMask
+        if format.entrySize == 8 && options.range == nil && !Consumer.wantsEntries, let last = format.levels.first,
+            last.entryCount == 512
+        {
+            wholeLeafTable = last.leaf
+        }
     }
 
     @inlinable mutating func walk(root: GPA, into consumer: inout Consumer) -> WalkSummary {
         let top = format.rootLevel
-        _ = seen.find(TableSet.key(root.rawValue, level: top), orInsert: 0)
+        _ = seen.findOrInsert(TableSet.key(root.rawValue, level: top))
         tables.reserveCapacity(1024)
         tables.append(VisitedTable(gpa: root, level: top, va: GVA(0), size: format.tableSize(level: top)))
         visits = 1
         let leaves = table(
-            root.rawValue, level: top, va: 0, grants: format.allGrants, record: 0,
+            root.rawValue, level: top, va: 0, grants: format.allGrants, record: 0, isNew: true,
             from: (GPA(root.rawValue), root.rawValue, top + 1), consumer: &consumer)
         if let run = current.take() { consumer.run(run) }
         return WalkSummary(
-            tables: tables, leaves: leaves, findings: findings, findingsDropped: findingsDropped, isComplete: !stopped)
+            tables: tables, hashes: hashes, leaves: leaves, findings: findings, findingsDropped: findingsDropped,
+            isComplete: !stopped)
     }
 
     @inlinable mutating func report(_ finding: WalkFinding) {
@@ -75,11 +84,12 @@ import GuestMemory
     ///
     /// - Parameters:
     ///   - record: its place in `tables`.
+    ///   - isNew: whether it was not read before.
     ///   - from: the entry that refers to it: address, value, level.
     /// - Returns: the leaves in it and below.
     @inlinable mutating func table(
         _ table: UInt64, level number: Int, va base: UInt64, grants: UInt64, record: Int,
-        from: (at: GPA, value: UInt64, level: Int), consumer: inout Consumer
+        isNew: Bool, from: (at: GPA, value: UInt64, level: Int), consumer: inout Consumer
     ) -> UInt64 {
         let level = format.levels[number &- 1]
         path[number & 7] = table
@@ -151,14 +161,35 @@ import GuestMemory
         }
         if number == 1 && entrySize == 8 && !Consumer.wantsEntries { leaves = UInt64(present) }
         if let repeated = current.takeRepetition() { consumer.repeated(repeated) }
-        if tables[record].checksum == 0 && checksum != 0 {
-            tables[record].checksum = checksum
-            tables[record].hashed = hashed
+        if isNew && checksum != 0 {
+            hashes.append(TableHash(gpa: tables[record].gpa, checksum: checksum, hashed: hashed))
         }
         tables[record].presentEntries = present
         tables[record].leaves = leaves
         if consumer.isFinished { stopped = true }
         return leaves
+    }
+
+    /// Reads a table of the last level that is one page: what `table` does, without what such a table cannot have.
+    ///
+    /// - Parameters:
+    ///   - page: its contents.
+    ///   - rule: how its entries map pages.
+    /// - Returns: the leaves in it.
+    @inline(__always) @inlinable mutating func lastTable(
+        _ page: UnsafeRawPointer, at table: UInt64, rule: LeafRule, va base: UInt64, grants: UInt64, record: Int,
+        isNew: Bool, consumer: inout Consumer
+    ) -> UInt64 {
+        if options.detectsChanges && isNew {
+            hashes.append(
+                TableHash(gpa: GPA(table), checksum: tableChecksum(page, mask: changeMask), hashed: 0..<4096))
+        }
+        let present = leafTable(
+            page, count: 512, at: GPA(table), rule: rule, va: base, grants: grants, consumer: &consumer)
+        tables[record].presentEntries = present
+        tables[record].leaves = UInt64(present)
+        if consumer.isFinished { stopped = true }
+        return UInt64(present)
     }
 
     /// The entry at `place`, counted from the one at `offset` bytes.
@@ -261,7 +292,7 @@ import GuestMemory
         from: (at: GPA, value: UInt64, level: Int), consumer: inout Consumer
     ) -> UInt64 {
         reportLoop(to: target, va: va, from: from)
-        guard memory.page(at: GPA(target)) != nil else {
+        guard let page = memory.page(at: GPA(target)) else {
             report(
                 WalkFinding(kind: .tableOutsideRAM, level: from.level, at: from.at, value: from.value, va: GVA(va)))
             return 0
@@ -271,7 +302,7 @@ import GuestMemory
         // What is read in part only is no model for what is read in full: another key.
         let isWhole = options.range == nil || (va >= first && va &+ (coverage &- 1) <= last)
         let key = TableSet.key(target, level: isWhole ? level : level &+ 8)
-        if let known = seen.find(key, orInsert: tables.count) {
+        if let known = seen.findOrInsert(key) {
             record = known
             isAgain = true
             // Below a table that is walked again every table is: only the entry that leads there is worth a word.
@@ -318,8 +349,16 @@ import GuestMemory
         if isAgain { repeatedLevels &+= 1 }
         defer { if isAgain { repeatedLevels &-= 1 } }
         if let earlier = current.takeRepetition() { consumer.repeated(earlier) }
-        let leaves = table(
-            target, level: level, va: va, grants: grants, record: record, from: from, consumer: &consumer)
+        let leaves: UInt64
+        if level == 1, let rule = wholeLeafTable {
+            leaves = lastTable(
+                page, at: target, rule: rule, va: va, grants: grants, record: record, isNew: !isAgain,
+                consumer: &consumer)
+        } else {
+            leaves = table(
+                target, level: level, va: va, grants: grants, record: record, isNew: !isAgain, from: from,
+                consumer: &consumer)
+        }
         current.lastTable = target
         current.lastLevel = level
         current.lastGrants = grants

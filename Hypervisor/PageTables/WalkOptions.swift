@@ -70,6 +70,8 @@ public struct RunCollector: WalkConsumer, Sendable {
 public struct WalkSummary: Sendable {
     /// Every table read, once for each level it was read as, in the order they were reached.
     public internal(set) var tables: [VisitedTable]
+    /// What they said, for those who ask whether they changed: see `WalkOptions.detectsChanges`. Else empty.
+    public internal(set) var hashes: [TableHash]
     /// All leaves, those below repeated tables counted as often as they are reached.
     public internal(set) var leaves: UInt64
     /// What is odd, in the order found.
@@ -80,9 +82,11 @@ public struct WalkSummary: Sendable {
     public internal(set) var isComplete: Bool
 
     @usableFromInline init(
-        tables: [VisitedTable], leaves: UInt64, findings: [WalkFinding], findingsDropped: Int, isComplete: Bool
+        tables: [VisitedTable], hashes: [TableHash] = [], leaves: UInt64, findings: [WalkFinding], findingsDropped: Int,
+        isComplete: Bool
     ) {
         self.tables = tables
+        self.hashes = hashes
         self.leaves = leaves
         self.findings = findings
         self.findingsDropped = findingsDropped

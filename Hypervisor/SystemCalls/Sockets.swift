@@ -44,6 +44,13 @@ public enum UnixSocket {
         }
     }
 
+    /// Whether a number is that of a socket that listens (SO_ACCEPTCONN).
+    public static func isListening(_ number: Int32) -> Bool {
+        var value: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 && value != 0
+    }
+
     /// Two sockets connected with each other.
     public static func pair() throws(Errno) -> SocketPair {
         var ends: [Int32] = [-1, -1]

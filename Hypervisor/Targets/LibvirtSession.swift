@@ -101,30 +101,30 @@ final class LibvirtSession: Sendable {
             return folder + "/vitrine-libvirt"
         }
         throw .unable(
-            "vitrine-libvirt is neither beside vitrine nor in PATH: libvirt's domains need it "
-                + "(it is built where libvirt-dev is installed)")
+            "vitrine-libvirt is neither beside vitrine nor in PATH: libvirt's domains need it; Vitrine's package has "
+                + "it, and make builds it (Debian: apt-get install libvirt-dev)")
     }
 
-    /// The helper's first line; empty if it ended without one, nil if the time is over. The other end of the pair is closed
-    /// here, so that the helper's end is seen.
+    /// The helper's first line; empty if it ended without one, nil if the time is over. It says no more until it is asked. The other
+    /// end of the pair is closed here, so that the helper's end is seen.
     private static func firstLine(_ pair: consuming SocketPair, seconds: Double) -> [UInt8]? {
         let own = pair.takeFirst()
         let deadline = monotonicNanoseconds() &+ UInt64(seconds * 1e9)
         var line: [UInt8] = []
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 1)
         defer { buffer.deallocate() }
         while true {
             let now = monotonicNanoseconds()
             guard now < deadline else { return nil }
             var list = [pollfd(fd: own.rawValue, events: Int16(POLLIN), revents: 0)]
             _ = try? waitForEvents(&list, milliseconds: Int32(clamping: (deadline - now) / 1_000_000 + 1))
-            // Byte by byte: what follows is for others to read. The list of domains is the longest.
+            // The list of domains is the longest.
             do throws(Errno) {
                 guard let (count, _) = try UnixSocket.receive(own, into: buffer) else { continue }
-                guard count == 1, line.count < 16 << 20 else { return [] }
+                guard count > 0, line.count < 16 << 20 else { return [] }
+                line += buffer[..<count]
             } catch { return [] }
-            if buffer[0] == 10 { return line }
-            line.append(buffer[0])
+            if line.last == 10 { return Array(line.dropLast()) }
         }
     }
 }

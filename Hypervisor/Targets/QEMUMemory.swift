@@ -111,12 +111,14 @@ final class QEMUMemory: PhysicalMemory, Sendable {
         var done = 0
         while done < buffer.count {
             let current = address &+ UInt64(done)
-            let page = current.alignedDown(to: 4096)
-            let offset = Int(current &- page)
+            let start = current.alignedDown(to: 8)
+            let offset = Int(current &- start)
+            // A page of numbers at a time, and no more of them than are wanted.
             let count = min(4096 - offset, buffer.count - done)
-            let text = try client.humanCommand("xp /512gx \(page.hex)")
-            guard let numbers = QEMUText.page(text) else {
-                throw .badAnswer("no memory at GPA \(page.hex): \(text.prefix(80))")
+            let words = (offset + count + 7) / 8
+            let text = try client.humanCommand("xp /\(words)gx \(start.hex)")
+            guard let numbers = QEMUText.numbers(text, count: words) else {
+                throw .badAnswer("no memory at GPA \(start.hex): \(text.prefix(80))")
             }
             numbers.withUnsafeBytes { bytes in
                 UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])

@@ -142,11 +142,11 @@ public final class QEMUTarget: Target {
             throw .badAnswer("\(ranges.count) pieces of RAM in info mtree")
         }
         let pages = ranges.filter { $0.first & 4095 == 0 && $0.last & 4095 == 4095 }
-        let answers = try client.humanCommands(pages.map { "gpa2hva 0x" + String($0.first, radix: 16) })
+        let addresses = try hostAddresses(client, pages)
         var slots: [MemorySlot] = []
-        for (range, answer) in zip(pages, answers) {
+        for (range, address) in zip(pages, addresses) {
             // What is not RAM after all, or a piece that went away in between.
-            guard let hva = QEMUText.hostAddress(answer), hva & 4095 == 0 else { continue }
+            guard let hva = address, hva & 4095 == 0 else { continue }
             let size = range.last &- range.first &+ 1
             if let last = slots.last, last.guestPhysicalAddress &+ last.size == GPA(range.first),
                 last.userspaceAddress &+ last.size == HVA(hva), last.name == range.name
@@ -165,6 +165,35 @@ public final class QEMUTarget: Target {
         do throws(SlotError) { return try SlotTable(slots) } catch { throw .memory(.slots(error)) }
     }
 
+    /// QEMU's addresses of pieces (`gpa2hva`). A block lies in one stretch: of one with many pieces the first and the last are asked
+    /// for, and the others too unless those two are as far apart as in the block.
+    private static func hostAddresses(
+        _ client: QMPClient, _ ranges: [QEMUText.Range]
+    ) throws(TargetError) -> [UInt64?] {
+        var known = [UInt64?](repeating: nil, count: ranges.count)
+        func ask(_ indices: [Int]) throws(TargetError) {
+            guard !indices.isEmpty else { return }
+            let answers = try client.humanCommands(
+                indices.map { "gpa2hva 0x" + String(ranges[$0].first, radix: 16) })
+            for (index, answer) in zip(indices, answers) { known[index] = QEMUText.hostAddress(answer) }
+        }
+        let blocks = Dictionary(grouping: ranges.indices) { ranges[$0].name }.values
+        try ask(blocks.flatMap { Set([$0[0], $0[$0.count - 1]]) }.sorted())
+        var rest: [Int] = []
+        for block in blocks where block.count > 2 {
+            let (first, last) = (block[0], block[block.count - 1])
+            guard let start = known[first], let end = known[last],
+                end &- start == ranges[last].offset &- ranges[first].offset
+            else {
+                rest += block[1..<block.count - 1]
+                continue
+            }
+            for index in block { known[index] = start &+ (ranges[index].offset &- ranges[first].offset) }
+        }
+        try ask(rest.sorted())
+        return known
+    }
+
     /// QEMU's process and its memory, if it may be read and holds what the monitor says it holds; else the other way.
     private static func memory(
         _ process: Int32?, _ slots: SlotTable, _ fallback: QEMUMemory.Source, name: String
@@ -174,26 +203,32 @@ public final class QEMUTarget: Target {
         }
         let source = QEMUMemory.Source.process(SharedDescriptor(file))
         let byProcess = QEMUMemory(slots: slots, source: source, name: name)
-        // Through libvirt a piece of memory takes a file: the human monitor says a page sooner, and one page tells another
-        // machine's process well enough.
+        // Through libvirt a piece of memory takes a file: the human monitor says one sooner. The process is that of a thread which the
+        // machine itself named, so a piece tells well enough whether it is so in this namespace.
         var other = fallback
         var checked = slots.slots[...]
+        var count = 4096
         if case .libvirt(let session) = fallback {
             other = .monitor(session.client)
             checked = checked.prefix(1)
+            count = 512
         }
         let otherwise = QEMUMemory(slots: slots, source: other, name: name)
-        for slot in checked where !matches(byProcess, otherwise, slot.guestPhysicalAddress) { return (0, fallback) }
+        for slot in checked where !matches(byProcess, otherwise, slot.guestPhysicalAddress, count) {
+            return (0, fallback)
+        }
         return (pid, source)
     }
 
-    /// Whether a page is the same both ways. A guest that runs may change it in between, so there are several tries.
-    private static func matches(_ first: QEMUMemory, _ second: QEMUMemory, _ address: GPA) -> Bool {
+    /// Whether so many bytes are the same both ways. A guest that runs may change them in between, so there are several tries.
+    private static func matches(_ first: QEMUMemory, _ second: QEMUMemory, _ address: GPA, _ count: Int) -> Bool {
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * count, alignment: 8)
+        defer { bytes.deallocate() }
+        let one = UnsafeMutableRawBufferPointer(rebasing: bytes[..<count])
+        let other = UnsafeMutableRawBufferPointer(rebasing: bytes[count...])
         for _ in 0..<5 {
-            first.refresh()
-            second.refresh()
-            guard let one = first.page(at: address), let other = second.page(at: address) else { return false }
-            if memcmp(one, other, 4096) == 0 { return true }
+            guard first.read(address, into: one), second.read(address, into: other) else { return false }
+            if one.elementsEqual(other) { return true }
         }
         return false
     }

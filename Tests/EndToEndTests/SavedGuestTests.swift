@@ -57,8 +57,9 @@ import Testing
     }
 
     /// What is restored has the tables, the memory and the registers that were saved.
-    @Test(arguments: ["osv", "osc", "courseos", "panda"]) func aGuestIsTheSame(layout: String) throws {
-        try bench.start("a", ["--layout", layout, "--memory", "64M", "--cpus", "2"])
+    @Test(arguments: ["osv", "osc", "courseos", "panda", "resea"]) func aGuestIsTheSame(layout: String) throws {
+        let memory = layout == "resea" ? "320M" : "64M"
+        try bench.start("a", ["--layout", layout, "--memory", memory, "--cpus", "2"])
         #expect(try bench.vitrine("pause", "a").status == 0)
         #expect(try bench.vitrine("dump", "a", path("before.core")).status == 0)
         #expect(try bench.vitrine("save", "a", path("a.guest"), "--keep-running").status == 0)

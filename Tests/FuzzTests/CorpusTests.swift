@@ -14,7 +14,8 @@ import Testing
         return names.sorted().map { path.appending(path: $0) }
     }
 
-    @Test(arguments: FuzzTarget.allCases) func corpus(target: FuzzTarget) throws {
+    // One after the other: `walk` and `changing` share one piece of memory (`FuzzMemory.bytes`).
+    @Test(.serialized, arguments: FuzzTarget.allCases) func corpus(target: FuzzTarget) throws {
         let inputs = Self.inputs("Corpus", target) + Self.inputs("Regressions", target)
         #expect(inputs.count > 10)
         for input in inputs {

@@ -94,7 +94,7 @@ final class PrivateLibvirt: @unchecked Sendable {
 
     private struct Failure: Error { let text: String }
 
-    private static func images() throws -> String {
+    static func images() throws -> String {
         let outputs = LibvirtHost.package.appending(path: ".build/plugins/outputs").path
         for name in try FileManager.default.contentsOfDirectory(atPath: outputs) {
             let path = outputs + "/\(name)/GuestImages/destination/BuildGuestImages"

@@ -4,11 +4,7 @@ import Testing
 
 /// Every verb of virsh that drives or looks at a domain, through one libvirtd.
 extension LibvirtTests {
-    @Suite(
-        .enabled(
-            if: ProcessInfo.processInfo.environment["VITRINE_LIBVIRT_VERBS"] != nil,
-            "asked for by VITRINE_LIBVIRT_VERBS=1 alone"))
-    struct VerbTests {
+    @Suite struct VerbTests {
         let libvirt: PrivateLibvirt
 
         init() throws { libvirt = try PrivateLibvirt.shared.get() }
@@ -92,6 +88,20 @@ extension LibvirtTests {
             #expect(try domain.reaches("shut off (shutdown)"))
             #expect(try domain.virsh("undefine").status == 0)
             #expect(try !libvirt.virsh("list", "--all").output.contains(domain.name))
+        }
+
+        /// A kernel that does not listen yet hears of the button when it does.
+        @Test func shutdownBeforeTheKernelIsReady() throws {
+            let domain = try TestDomain(libvirt, "early")
+            // Before its first instruction; virsh itself refuses to ask a domain that is paused.
+            #expect(try domain.virsh("start", "--paused").status == 0)
+            #expect(try domain.qmp("system_powerdown") != nil)
+            #expect(try domain.virsh("resume").status == 0)
+            #expect(try domain.reaches("shut off (shutdown)"))
+            // At some moment of its boot.
+            let both = try libvirt.virsh("start \(domain.name); shutdown \(domain.name)")
+            #expect(both.status == 0, "\(both.errors)")
+            #expect(try domain.reaches("shut off (shutdown)"))
         }
 
         @Test func withoutADefinition() throws {

@@ -239,4 +239,17 @@ private final class Line: Sendable {
         #expect(bus.read(0x710, width: 1) & 0xff == 1)
         #expect(bus.read(0x710, width: 1) & 0xff == 0)
     }
+
+    @Test func aRequestIsAnnouncedAgainUntilItIsRead() {
+        let pulses = Atomic(0)
+        let requests = RequestPort { pulses.add(1, ordering: .relaxed) }
+        requests.remind()
+        #expect(pulses.load(ordering: .relaxed) == 0)
+        requests.post(1)
+        requests.remind()
+        #expect(pulses.load(ordering: .relaxed) == 2)
+        #expect(requests.read(0, width: 1) == 1)
+        requests.remind()
+        #expect(pulses.load(ordering: .relaxed) == 2)
+    }
 }

@@ -60,12 +60,14 @@ import Testing
         case "gpa2hva 0x100000": return "Host virtual address for 0x100000 (pc.ram) is 0x110000\r\n"
         case "gpa2hva 0x4000000": return "Host virtual address for 0x4000000 (pc.ram) is 0x4010000\r\n"
         default:
-            guard command.hasPrefix("xp /512gx 0x"), let start = UInt64(command.dropFirst(12), radix: 16) else {
-                return "unknown command"
-            }
-            return (0..<256).map { line in
-                let address = start + UInt64(line) * 16
-                return GVA(address).hex16.dropFirst(2) + ": " + GVA(address).hex16 + " " + GVA(address + 8).hex16
+            let words = command.split(separator: " ")
+            guard words.count == 3, words[0] == "xp", words[1].hasPrefix("/"), words[1].hasSuffix("gx"),
+                let count = Int(words[1].dropFirst().dropLast(2)), let start = UInt64(words[2].dropFirst(2), radix: 16)
+            else { return "unknown command" }
+            return stride(from: 0, to: count, by: 2).map { number in
+                let address = start + UInt64(number) * 8
+                let second = number + 1 < count ? " " + GVA(address + 8).hex16 : ""
+                return GVA(address).hex16.dropFirst(2) + ": " + GVA(address).hex16 + second
             }.joined(separator: "\r\n")
         }
     }

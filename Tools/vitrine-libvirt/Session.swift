@@ -52,7 +52,8 @@ final class Session {
         }
         domain = lookUp(connection, name)
         guard let domain else { return fail(3, "libvirt has no domain '\(name)': \(Session.lastError)") }
-        guard virDomainIsActive(domain) == 1 else {
+        // The id came along: one question less.
+        guard virDomainGetID(domain) != UInt32.max else {
             return fail(3, "the domain '\(name)' does not run; virsh start \(name) starts it")
         }
         let type = virConnectGetType(connection).map { String(cString: $0) } ?? ""

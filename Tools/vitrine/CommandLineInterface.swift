@@ -6,6 +6,26 @@ import Options
 enum CommandLineInterface {
     /// The version that `--version` prints.
     static let version = "0.1.0"
+    /// The day of that version, as manual pages have it.
+    static let date = "November 21, 2026"
+
+    /// What this is.
+    static let introduction = """
+        vitrine: a KVM hypervisor with glass walls. It runs a kernel and shows the whole way of its addresses, live:
+        guest virtual -> guest physical -> host virtual -> host physical.
+        """
+
+    /// What all verbs have in common.
+    static let conventions = """
+        TARGET is the name of a guest that `vitrine run` started. `vitrine list` shows them.
+        Sizes: 64M, 1G, 4096. Addresses: hexadecimal, with or without 0x, underscores allowed.
+        """
+
+    /// A guest's life in four lines.
+    static let examples = [
+        "vitrine run --name a --memory 256M --cpus 2 --detach --wait-ready 10",
+        "vitrine translate a 0xffff800000200000", "vitrine map a", "vitrine stop a",
+    ]
 
     /// Runs the command; `words` begins with the program's name.
     static func run(_ words: [String], verbs: [Verb], output: Output) -> ExitStatus {
@@ -49,7 +69,8 @@ enum CommandLineInterface {
                         + " (see vitrine --help)")
             }
             throw UsageError(
-                unknownName(first, among: verbs.map(\.name), what: "verb") + " (see vitrine --help)")
+                unknownName(first, among: verbs.filter { !$0.isHidden }.map(\.name), what: "verb")
+                    + " (see vitrine --help)")
         }
         let rest = Array(words.dropFirst())
         // Help wins over anything else that may be wrong with the line, but not over the words of a literal command.
@@ -66,8 +87,7 @@ enum CommandLineInterface {
     /// What `vitrine --help` prints.
     static func help(_ verbs: [Verb]) -> String {
         var text = """
-            vitrine: a KVM hypervisor with glass walls. It runs a kernel and shows the whole way of its addresses, live:
-            guest virtual -> guest physical -> host virtual -> host physical.
+            \(introduction)
 
             Usage:
               vitrine VERB [arguments]      vitrine VERB --help explains a verb, with examples
@@ -75,22 +95,19 @@ enum CommandLineInterface {
             Verbs:
 
             """
+        let verbs = verbs.filter { !$0.isHidden }
         let width = verbs.map(\.name.count).max() ?? 0
         for verb in verbs { text += "  \(verb.name)\(padding(width - verb.name.count))  \(verb.summary)\n" }
         text += """
 
-            TARGET is the name of a guest that `vitrine run` started. `vitrine list` shows them.
-            Sizes: 64M, 1G, 4096. Addresses: hexadecimal, with or without 0x, underscores allowed.
+            \(conventions)
 
             \(ExitStatus.help)
 
             Examples:
-              vitrine run --name a --memory 256M --cpus 2 --detach --wait-ready 10
-              vitrine translate a 0xffff800000200000
-              vitrine map a
-              vitrine stop a
 
             """
+        for example in examples { text += "  \(example)\n" }
         return text
     }
 }

@@ -29,6 +29,8 @@ struct Verb: Sendable {
     var showsProgress = true
     /// After that many operands all words are operands, dashes or not.
     var literalAfter: Int?
+    /// Whether the list of verbs leaves it out: it is for programs.
+    var isHidden = false
     /// Command lines with what each does.
     let examples: [(command: String, effect: String)]
     /// Does the work. What is thrown becomes a message and an exit status (`Failure`).

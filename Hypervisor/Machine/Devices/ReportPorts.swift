@@ -51,6 +51,11 @@ final class RequestPort: PortDevice {
         pulse()
     }
 
+    /// Tells the guest again of what it has not read: an edge is lost on a kernel that does not listen yet.
+    func remind() {
+        if waiting != 0 { pulse() }
+    }
+
     /// Requests that the guest has not read.
     var waiting: UInt8 { pending.load(ordering: .sequentiallyConsistent) }
 

@@ -4,6 +4,7 @@ import Glibc
 import GuestMemory
 import KVM
 import Sandbox
+import Synchronization
 import SystemCalls
 
 /// The emulator as a process.
@@ -11,16 +12,23 @@ public enum QEMUProcess {
     /// What `-version` prints. Managers look for the word QEMU and the number.
     static let version = "QEMU emulator version 7.2.0 (vitrine-qemu 0.1.0)"
 
-    private static let help = """
+    /// The sockets of monitors and of who waits for them to answer: open until the process is gone.
+    private static let held = Mutex<[SharedDescriptor]>([])
+
+    /// What `-help` prints.
+    public static let help = """
         vitrine-qemu 0.1.0: the emulator that libvirt manages as a QEMU. Its options are QEMU's, so far as this machine has what
         they ask for; what it has not is refused by name. docs/libvirt.md tells how to use it; by hand:
 
           vitrine-qemu -machine vitrine-osv -accel kvm -m 256 -smp 2 -nographic
           vitrine-qemu -machine vitrine-linux -accel kvm -S -qmp unix:/tmp/qmp.sock,server=on,wait=off -serial pty
 
-        -x-vitrine-program FILE   a program to load, or the name of a built one; may be repeated
-        -x-vitrine-stop-at STAGE  pause at a boot stage: entry, A, B, C or ready
+          -x-vitrine-program FILE   a program to load, or the name of a built one; may be repeated
+          -x-vitrine-stop-at STAGE  pause at a boot stage: entry, A, B, C or ready
         """
+
+    /// The names of QEMU's options that are read, and of those that are accepted and change nothing; without their dash.
+    public static let optionNames = (read: QEMUWord.names(read: true), ignored: QEMUWord.names(read: false))
 
     /// Runs a process with these words after its name.
     ///
@@ -34,6 +42,7 @@ public enum QEMUProcess {
             default: continue
             }
         }
+        let given = openDescriptors().filter(UnixSocket.isListening)
         do throws(MonitorError) {
             var options = try QEMUOptions(words: words)
             options.inheritedDescriptors = inheritedDescriptors(butThoseOf: options)
@@ -41,15 +50,37 @@ public enum QEMUProcess {
             return try start(options)
         } catch {
             complain("\(error)")
+            awaitManager(at: given)
             return 1
         }
     }
 
-    /// What is open above standard error, less what the command line has a use for.
-    private static func inheritedDescriptors(butThoseOf options: QEMUOptions) -> Set<Int32> {
+    /// Waits a moment for a manager to connect to the socket that it handed over, and holds the connection until the process is gone:
+    /// at its end the manager reads in the log why. Without one it would say that nobody listens.
+    private static func awaitManager(at sockets: Set<Int32>) {
+        var list = sockets.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        guard !list.isEmpty, (try? waitForEvents(&list, milliseconds: 2000)) ?? 0 > 0 else { return }
+        for entry in list where entry.revents != 0 {
+            let listener = SharedDescriptor(FileDescriptor(owning: entry.fd))
+            held.withLock { held in
+                held.append(listener)
+                if let connection = try? UnixSocket.accept(listener.descriptor) {
+                    held.append(SharedDescriptor(connection))
+                }
+            }
+        }
+    }
+
+    /// What is open above standard error.
+    private static func openDescriptors() -> Set<Int32> {
         let names = (try? Files.names(in: "/proc/self/fd")) ?? []
         // One of them was the folder itself, and is closed by now.
-        var numbers = Set(names.compactMap { Int32($0) }.filter { $0 > 2 && fcntl($0, F_GETFD) >= 0 })
+        return Set(names.compactMap { Int32($0) }.filter { $0 > 2 && fcntl($0, F_GETFD) >= 0 })
+    }
+
+    /// What is open above standard error, less what the command line has a use for.
+    private static func inheritedDescriptors(butThoseOf options: QEMUOptions) -> Set<Int32> {
+        var numbers = openDescriptors()
         for monitor in options.monitors {
             if case .descriptor(let number) = monitor { numbers.remove(number) }
         }
@@ -72,6 +103,7 @@ public enum QEMUProcess {
         defer { for path in paths { try? Files.remove(path) } }
         let listeners: [SharedDescriptor]
         do throws(Errno) { listeners = try listen(options, &paths) } catch { throw .call(error) }
+        held.withLock { $0 = listeners }
         return try serve(options, listeners, paths, background)
     }
 

@@ -23,6 +23,18 @@ extension QEMUWord {
     /// The option of a name without its dashes, or nil if there is none.
     static func named(_ name: String) -> QEMUWord? { all[name] }
 
+    /// The names of the options that are read, or of those that are accepted only.
+    static func names(read: Bool) -> [String] {
+        let names = all.filter { _, word in
+            switch word {
+            case .read: return read
+            case .ignored: return !read
+            case .refused: return false
+            }
+        }
+        return names.keys.sorted()
+    }
+
     private static let all: [String: QEMUWord] = {
         var all: [String: QEMUWord] = [:]
         for name in [

@@ -31,7 +31,7 @@ func fuzzMonitor(_ bytes: UnsafeRawBufferPointer) {
     _ = QEMUText.hostAddress(text)
     let registers = QEMUText.registers(text)
     precondition(Set(registers.values.map(\.name)).count == registers.values.count, "a register twice")
-    if let page = QEMUText.page(text) { precondition(page.count == 512, "no page") }
+    if let page = QEMUText.numbers(text, count: 512) { precondition(page.count == 512, "no page") }
     if let contents = DebuggerText.contents(of: Array(bytes)) {
         _ = DebuggerText.value(contents)
         _ = DebuggerText.registers(contents)

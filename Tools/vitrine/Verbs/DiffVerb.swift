@@ -25,7 +25,7 @@ extension InspectionVerbs {
         options: tableOptions.filter { $0.name != "stage" } + [
             OptionDescription("to-vcpu", "N", "of B, the tables that this vCPU uses"),
             OptionDescription("to-root", "PA", "of B, the tables with this root"),
-            OptionDescription("to-paging", "MODE", "of B, read them so"),
+            OptionDescription("to-paging", "32-bit|pae|4-level|5-level|arm", "of B, read them so"),
             OptionDescription("after", "SECONDS", "compare A with itself, that much later"),
             OptionDescription("range", "A-B", "virtual addresses from A to B only"),
             OptionDescription("filter", "EXPR", "only where what was or what is meets a condition (see vitrine pages)"),

@@ -14,7 +14,7 @@ extension InspectionVerbs {
         OptionDescription("vcpu", "N", "the tables that this vCPU uses, 0 if not given"),
         OptionDescription("root", "PA", "the tables with this root"),
         OptionDescription(
-            "paging", "MODE", "read them as 32-bit, pae, 4-level, 5-level or arm, whatever the vCPU does"),
+            "paging", "32-bit|pae|4-level|5-level|arm", "read them so, whatever the vCPU does"),
         OptionDescription("ttbcr", "N", "with --paging arm: TTBCR.N, so that the root has 4096 >> N entries; 0 to 7"),
         OptionDescription("stage", "A|B|C|ready", "the tables as they were at this boot stage"),
     ]

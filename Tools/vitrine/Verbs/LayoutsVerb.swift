@@ -7,7 +7,7 @@ import Options
 extension InspectionVerbs {
     static let layouts = Verb(
         name: "layouts", summary: "the memory layouts themselves, as tables",
-        usage: "[NAME] [options]",
+        usage: "[LAYOUT] [options]",
         options: [
             OptionDescription(
                 "check", nil, "the arithmetic of the tables, and the rows of the source documents that were wrong")

@@ -9,7 +9,7 @@ import Targets
 
 extension LifecycleVerbs {
     static let save = Verb(
-        name: "save", summary: "write a whole guest to a file, and end it", usage: "NAME FILE [options]",
+        name: "save", summary: "write a whole guest to a file, and end it", usage: "TARGET FILE [options]",
         details: """
             The guest stands still while it is written: registers, devices, and the pages of RAM that are not zero. Then it
             is ended; vitrine restore FILE lets it go on exactly there. FILE is there only when it is whole; if it cannot
@@ -21,7 +21,7 @@ extension LifecycleVerbs {
             ("vitrine save a a.guest --keep-running", "a copy of this moment; guest a goes on"),
         ]
     ) { arguments, output in
-        let name = try arguments.operand("NAME")
+        let name = try arguments.operand("TARGET")
         let path = try arguments.operand("FILE")
         try arguments.end()
         let keeps = arguments.flag("keep-running")
