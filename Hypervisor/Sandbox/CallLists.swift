@@ -30,9 +30,13 @@ extension AllowedCall {
         AllowedCall("gettid", 186, "the owner of a lock (Swift's Mutex)"),
         AllowedCall(
             "tgkill", 234, "kicks a vCPU out of KVM_RUN", arguments: "this process, SIGRTMIN + 1 (the kick)",
-            only: [[.is(0, UInt64(getpid())), .is(2, 35)]]),
-        AllowedCall("mmap", 9, "memory for the heap", arguments: "without PROT_EXEC", only: [notExecutable]),
-        AllowedCall("mprotect", 10, "the heap grows", arguments: "without PROT_EXEC", only: [notExecutable]),
+            only: [[.is(0, UInt64(getpid())), .is(2, 35)]], rare: "not while all vCPUs stand"),
+        AllowedCall(
+            "mmap", 9, "memory for the heap", arguments: "without PROT_EXEC", only: [notExecutable],
+            rare: "where the heap has room"),
+        AllowedCall(
+            "mprotect", 10, "the heap grows", arguments: "without PROT_EXEC", only: [notExecutable],
+            rare: "where the heap has room"),
         AllowedCall("munmap", 11, "memory goes back", rare: "the heap of a small guest stays"),
         AllowedCall("brk", 12, "the first heap grows and shrinks", rare: "other heaps are used as well"),
         AllowedCall("mremap", 25, "a large piece of the heap grows", rare: "only large buffers"),
@@ -58,7 +62,7 @@ extension AllowedCall {
 
     private static let watch: [AllowedCall] = [
         .ioctl([Requests.dirtyLog], "which page tables the guest wrote"),
-        AllowedCall("write", 1, "wakes the control thread (eventfd)"),
+        AllowedCall("write", 1, "wakes the control thread (eventfd)", rare: "only if there is something to tell"),
         AllowedCall("pread64", 17, "KVM's statistics: whether every vCPU waits"),
         AllowedCall("poll", 7, "waits until a vCPU begins to run"),
         AllowedCall(
@@ -72,7 +76,7 @@ extension AllowedCall {
         .ioctl(
             [Requests.run] + Requests.fromPorts + Requests.vcpuState + Requests.setVCPUState + Requests.machineState,
             "the state of a machine that stands, saved or restored"),
-        AllowedCall("read", 0, "a guest that is restored"),
+        AllowedCall("read", 0, "a guest that is restored", rare: "only a guest that libvirt restores"),
         AllowedCall("write", 1, "a guest that is saved, a core"),
         AllowedCall("lseek", 8, "what of the guest's memory was ever touched; holes in a core"),
         AllowedCall("pread64", 17, "KVM's statistics, in what is saved"),
