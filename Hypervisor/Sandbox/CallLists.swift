@@ -30,13 +30,13 @@ extension AllowedCall {
         AllowedCall("gettid", 186, "the owner of a lock (Swift's Mutex)"),
         AllowedCall(
             "tgkill", 234, "kicks a vCPU out of KVM_RUN", arguments: "this process, SIGRTMIN + 1 (the kick)",
-            only: [[.is(0, UInt64(getpid())), .is(2, 35)]], rare: "not while all vCPUs stand"),
+            only: [[.is(0, UInt64(getpid())), .is(2, 35)]], rare: "only to vCPUs that run"),
         AllowedCall(
             "mmap", 9, "memory for the heap", arguments: "without PROT_EXEC", only: [notExecutable],
-            rare: "where the heap has room"),
+            rare: "only when the heap is full"),
         AllowedCall(
             "mprotect", 10, "the heap grows", arguments: "without PROT_EXEC", only: [notExecutable],
-            rare: "where the heap has room"),
+            rare: "only when the heap is full"),
         AllowedCall("munmap", 11, "memory goes back", rare: "the heap of a small guest stays"),
         AllowedCall("brk", 12, "the first heap grows and shrinks", rare: "other heaps are used as well"),
         AllowedCall("mremap", 25, "a large piece of the heap grows", rare: "only large buffers"),
