@@ -182,8 +182,10 @@ private struct CallsByRole {
             let rest = line[line.index(after: close)...].drop { $0 == " " }
             guard let end = rest.firstIndex(of: "(") else { continue }
             let call = rest[..<end]
-            guard confined.contains(thread) else {
-                if call == "seccomp" { confined.insert(thread) }
+            // A new thread has its maker's name for a while, so its number counts.
+            let id = line[..<open]
+            guard confined.contains(id) else {
+                if call == "seccomp" { confined.insert(id) }
                 continue
             }
             guard let role = roles.first(where: { thread.hasPrefix($0.key) })?.value else { continue }
