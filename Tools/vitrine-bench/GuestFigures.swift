@@ -12,6 +12,8 @@ struct GuestFigures {
     var secondsToReady: Double?
     /// Resident bytes of the monitor that are not pages of the guest.
     var residentBeyondGuest: UInt64?
+    /// The same, of pages that several processes share only this one's part (Pss): the executable is there once for all guests.
+    var proportionalBeyondGuest: UInt64?
 
     /// Asks the guest of this name.
     init?(name: String) {
@@ -20,11 +22,12 @@ struct GuestFigures {
             instructionsToReady = stage["instructions"]?.uint64
             secondsToReady = stage["microseconds"]?.double.map { $0 / 1e6 }
         }
-        residentBeyondGuest = resident(guest.pid)
+        residentBeyondGuest = sum("Rss:", of: guest.pid)
+        proportionalBeyondGuest = sum("Pss:", of: guest.pid)
     }
 
-    /// The sum of Rss over the mappings that are not a slot's memory file, from /proc/PID/smaps.
-    private func resident(_ pid: Int32) -> UInt64? {
+    /// The sum of a field over the mappings that are not a slot's memory file, from /proc/PID/smaps.
+    private func sum(_ field: String, of pid: Int32) -> UInt64? {
         guard let bytes = try? Files.contents(of: "/proc/\(pid)/smaps", limit: 1 << 20) else { return nil }
         let text = String(decoding: bytes, as: UTF8.self)
         var sum: UInt64 = 0
@@ -33,7 +36,7 @@ struct GuestFigures {
             let words = line.split(separator: " ")
             if words.count >= 5, words[0].contains("-"), !words[0].hasSuffix(":") {
                 isGuest = words.last?.hasPrefix("/memfd:") == true || line.contains("/memfd:")
-            } else if words.count >= 2, words[0] == "Rss:", !isGuest {
+            } else if words.count >= 2, words[0] == field, !isGuest {
                 sum += (UInt64(words[1]) ?? 0) << 10
             }
         }

@@ -57,7 +57,8 @@ func sandboxRows(
     return rows
 }
 
-/// That many guests of 64 MiB at once: the most that one of them has resident beyond its guest's pages.
+/// That many guests of 64 MiB at once: the most that one of them has beyond its guest's pages; the executable, which all share, counts
+/// once.
 private func manyGuests(vitrine: String, count: Int) -> Row {
     let names = (0..<count).map { "bench-many-\($0)" }
     defer { for name in names { _ = run([vitrine, "kill", name], quiet: true) } }
@@ -67,11 +68,13 @@ private func manyGuests(vitrine: String, count: Int) -> Row {
     }
     // What the start alone needed is let go of half a second after it.
     usleep(1_000_000)
-    let sizes = names.compactMap { GuestFigures(name: $0)?.residentBeyondGuest }
+    let figures = names.compactMap { GuestFigures(name: $0) }
+    let sizes = figures.compactMap(\.proportionalBeyondGuest)
     let most = sizes.max() ?? 0
-    let mean = Double(sizes.reduce(0, +)) / Double(max(1, sizes.count))
+    let resident = figures.compactMap(\.residentBeyondGuest).max() ?? 0
     return Row(
-        what: "\(count) guests of 64 MiB, each beyond its pages", measured: fixed(Double(most) / 1048576) + " MiB",
-        reference: fixed(mean / 1048576) + " MiB mean", goal: "<= 4 MiB",
+        what: "\(count) guests of 64 MiB, each beyond its pages (Pss)",
+        measured: fixed(Double(most) / 1048576) + " MiB",
+        reference: fixed(Double(resident) / 1048576) + " MiB with what all share", goal: "<= 4 MiB",
         met: sizes.count == count && most <= 4 << 20)
 }
