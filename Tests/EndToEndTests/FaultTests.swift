@@ -15,12 +15,12 @@ import Testing
 
     /// One system call fails in each of these runs: no signal, no hang, a message with every failure, nothing left behind.
     @Test func failingSystemCalls() throws {
-        try tool("fault-sweep", ["--run", "start", "--run", "confine", "--occurrences", "3", "--sample", "120"])
-        try tool("fault-sweep", ["--run", "save", "--run", "dump", "--run", "pages", "--sample", "16"])
+        try tool("fault-sweep", ["--run", "start", "--run", "confine", "--occurrences", "3", "--sample", "90"])
+        try tool("fault-sweep", ["--run", "save", "--run", "dump", "--run", "pages", "--sample", "12"])
     }
 
     /// Monitors and commands killed at random moments: nothing stays, and another guest does not notice.
-    @Test func kills() throws { try tool("kill-sweep", ["18"]) }
+    @Test func kills() throws { try tool("kill-sweep", ["9"]) }
 
     /// No half file is left on a full disk, and the guest goes on.
     @Test func fullDisk() throws { try tool("full-disk", []) }
