@@ -35,14 +35,21 @@ final class FuzzMemory: PhysicalMemory {
 
     /// Memory with what the records of an input say. Most changes of a record make another table that makes sense:
     ///
-    ///     [0...127: which page][2: which entry][1: target][1: which kind of entry][1: how many]   entries in a row
+    ///     [0...63: which page][2: which entry][1: target][1: which kind of entry][1: how many]    entries in a row
+    ///     [64...127][1: which kind of entry][1: how many]                                         more behind those
     ///     [128...255][2: which 8-byte word][8: its value]                                         any value
     init(_ input: inout FuzzInput, format: PageTableFormat, entries: [FuzzEntry]) {
         FuzzMemory.bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        var row = Row()
         while !input.isEmpty {
             let page = input.next(UInt8.self)
             if page < 128 {
-                FuzzMemory.fill(UInt64(page) % FuzzMemory.pageCount, &input, format, entries)
+                if page < 64 {
+                    row.page = UInt64(page) % FuzzMemory.pageCount
+                    row.index = UInt64(input.next(UInt16.self))
+                    row.target = UInt64(input.next(UInt8.self))
+                }
+                FuzzMemory.fill(&row, &input, format, entries)
             } else {
                 let place = input.next(UInt16.self)
                 FuzzMemory.set(place, input.next(UInt64.self))
@@ -50,25 +57,32 @@ final class FuzzMemory: PhysicalMemory {
         }
     }
 
-    /// Entries in a row: the targets follow each other, or are the same (top bit of how many).
+    /// Where the next entry of a row is, and what it refers to.
+    private struct Row {
+        var page: UInt64 = 0
+        var index: UInt64 = 0
+        var target: UInt64 = 0
+    }
+
+    /// Up to 32 entries in a row: the targets follow each other, or are the same (top bit of how many).
     private static func fill(
-        _ page: UInt64, _ input: inout FuzzInput, _ format: PageTableFormat, _ entries: [FuzzEntry]
+        _ row: inout Row, _ input: inout FuzzInput, _ format: PageTableFormat, _ entries: [FuzzEntry]
     ) {
         let size = UInt64(format.entrySize)
-        let index = UInt64(input.next(UInt16.self))
-        let target = UInt64(input.next(UInt8.self))
         let kind = input.next(UInt8.self)
         let count = UInt64(input.next(UInt8.self))
         let entry = entries[Int(kind & 15) % entries.count]
-        for step in 0...(count & 0x3f) {
-            let number = count & 0x80 == 0 ? target + step : target
+        for _ in 0...(count & 0x1f) {
+            let number = row.target
             // 17 pages: one of them is not there.
             var value = entry.bits | (entry.shift <= 12 ? number % 17 << 12 : number << entry.shift)
-            if kind & 0x10 != 0 { value ^= 0x60 }
+            if kind & 0x10 != 0 { value ^= 0x40 }
             if kind & 0x20 != 0 { value ^= 2 }
             if kind & 0x40 != 0 { value ^= 1 << 51 }
             if kind & 0x80 != 0 { value ^= 1 << 63 }
-            let offset = Int(page * 4096 + (index + step) * size % 4096)
+            let offset = Int(row.page * 4096 + row.index * size % 4096)
+            row.index += 1
+            if count & 0x80 == 0 { row.target += 1 }
             if size == 8 {
                 bytes.storeBytes(of: value, toByteOffset: offset, as: UInt64.self)
             } else {
@@ -136,7 +150,7 @@ struct FuzzEntry {
 
     /// Tables, then leaves of 2 MiB and 1 GiB, global, with PAT, absent with bits that count elsewhere.
     static let x86 = [
-        FuzzEntry(0x67), FuzzEntry(0x63), FuzzEntry(0x65), FuzzEntry(0x61), FuzzEntry(0x67), FuzzEntry(0x7),
+        FuzzEntry(0x67), FuzzEntry(0x63), FuzzEntry(0x65), FuzzEntry(0x61), FuzzEntry(0x27), FuzzEntry(0x7),
         FuzzEntry(0x167), FuzzEntry(0x8000_0000_0000_0067), FuzzEntry(0xe7, 21), FuzzEntry(0xe5, 21),
         FuzzEntry(0x1e3, 21), FuzzEntry(0x10e7, 21), FuzzEntry(0xe7, 30), FuzzEntry(0xe7), FuzzEntry(0x166),
         FuzzEntry(0),

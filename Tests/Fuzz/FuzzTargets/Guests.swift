@@ -7,18 +7,22 @@ import Targets
 
 @testable import Processes
 
-/// What a guest writes to COM2 while commands wait for answers: each has one, and what is kept stays within bounds. Bytes of
-/// 0x80 and more stand for as many blank lines: what is long is told in short.
+/// What a guest writes to COM2 while commands wait for answers: each has one, and what is kept stays within bounds. A byte of
+/// 0xff stands for 8,192 blank lines, nine times at most: what is long is told in short.
 func fuzzExec(_ bytes: UnsafeRawBufferPointer) {
     let port = SerialPort { _ in }
     let channel = ExecChannel(port: port)
     func ask() { try? channel.submit(ExecRequest(command: "stage", timeout: 3_600_000_000_000, connection: 0)) }
     ask()
+    var floods = 0
     for byte in bytes {
-        if byte < 0x80 {
-            port.write(0, byte)
+        if byte == 0xff, floods < 9 {
+            floods += 1
+            for _ in 0..<8192 { port.write(0, 10) }
         } else {
-            for _ in 0..<Int(byte & 0x7f) * 64 { port.write(0, 10) }
+            port.write(0, byte)
+            // An answer ends with its line.
+            guard byte == 10 else { continue }
         }
         for answer in channel.pump() {
             precondition(answer.failure != nil || answer.lines.reduce(0) { $0 + $1.utf8.count } <= 1 << 20, "too long")
