@@ -4,6 +4,7 @@
 # make test-hardware  boots a stock kernel with real nested paging (under QEMU) and checks everything in there
 # make fuzz       runs every reader of foreign bytes on made-up ones (libFuzzer), a fixed number each
 # make soak       15 minutes of many guests that come and go and are looked at, then counts what is left (MINUTES=N)
+# make faults     system calls that fail, kills at random moments, full disks: all of them (about half an hour)
 # make bench      measures, each number beside its reference
 # make install    PREFIX=/usr/local by default
 # make deb        a Debian package in dist/
@@ -27,7 +28,7 @@ PACKAGE_PACKAGES := $(BUILD_PACKAGES) binutils dpkg-dev
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
 HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
 
-.PHONY: all build demo test test-hardware lint format bench fuzz soak install uninstall deb clean build-packages \
+.PHONY: all build demo test test-hardware lint format bench fuzz faults soak install uninstall deb clean build-packages \
 	test-packages hardware-packages package-packages
 
 all: build
@@ -72,6 +73,11 @@ MINUTES ?= 15
 
 soak: test-packages build
 	@Tools/soak --minutes $(MINUTES) .build/release
+
+faults: test-packages build
+	Tools/fault-sweep
+	Tools/kill-sweep 200
+	Tools/full-disk
 
 # The floor that benchmarks compare with is plain C, without anything of ours.
 bench: test-packages build

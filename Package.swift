@@ -141,7 +141,9 @@ let package = Package(
         // The part of the guest kernel that reads programs' files, compiled for the host to be tested there.
         .target(
             name: "Processes", dependencies: ["Layouts"], path: "GuestKernel/Processes",
-            sources: ["ProgramError.swift", "ProgramImage.swift"], swiftSettings: strict),
+            sources: ["ProgramError.swift", "ProgramImage.swift"],
+            // It is there for tests alone, which also the release build has (make fuzz).
+            swiftSettings: strict + [.unsafeFlags(["-enable-testing"])]),
 
         module("GDBStub", ["Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets"]),
 
@@ -181,7 +183,7 @@ let package = Package(
             dependencies: [
                 "Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Cores", "Targets", "Inspection",
                 "Monitor",
-                "SavedGuests", "Machine",
+                "SavedGuests", "Machine", "GDBStub", "SecondStage", "Processes",
             ], path: "Tests/Fuzz/FuzzTargets", swiftSettings: strict),
         tests("Fuzz", ["FuzzTargets"]),
 
@@ -216,7 +218,7 @@ let package = Package(
             "Monitor",
             [
                 "Addresses", "SystemCalls", "CSystem", "GuestMemory", "GuestFolders", "JSON", "KVM", "Machine",
-                "Options",
+                "Options", "Sandbox",
                 "Targets", "Monitor",
             ]),
         tests(

@@ -41,7 +41,7 @@ enum { create_rules = 444, add_rule = 445, restrict_self = 446 };
 long csystem_landlock_version(void) {
     // LANDLOCK_CREATE_RULESET_VERSION is 1.
     long version = syscall(create_rules, NULL, 0, 1);
-    return version < 0 ? 0 : version;
+    return version < 0 && (errno == ENOSYS || errno == EOPNOTSUPP) ? 0 : checked(version);
 }
 
 long csystem_landlock_rules(long version, uint64_t files, uint64_t network, uint64_t scopes) {

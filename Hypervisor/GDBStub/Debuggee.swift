@@ -51,6 +51,12 @@ public struct GDBRegister: Hashable, Sendable {
     public let name: String
     /// Its size in bytes.
     public let size: Int
+
+    /// A register.
+    public init(name: String, size: Int) {
+        self.name = name
+        self.size = size
+    }
 }
 
 /// A guest under a debugger. Everything is called on one thread; the guest stands still unless `go` was called since the last stop.

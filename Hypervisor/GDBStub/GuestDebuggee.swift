@@ -21,12 +21,19 @@ public final class GuestDebuggee: Debuggee {
 
     /// Attaches to a guest.
     ///
-    /// - Parameter monitor: answers what GDB's user asks with `monitor`.
-    public init(_ guest: OwnGuest, monitor: @escaping (String) -> String) throws(TargetError) {
+    /// - Parameters:
+    ///   - abilities: what this host's KVM can do for a debugger, as `x-vitrine-debug-attach` has it; nil: the guest's process finds
+    ///     out, which a confined one cannot.
+    ///   - monitor: answers what GDB's user asks with `monitor`.
+    public init(
+        _ guest: OwnGuest, abilities: JSON? = nil, monitor: @escaping (String) -> String
+    ) throws(TargetError) {
         self.guest = guest
         self.monitor = monitor
         // Finding out what the host can do takes a few guests.
-        let reply = try guest.client.execute("x-vitrine-debug-attach", timeout: 30).value
+        let reply = try guest.client.execute(
+            "x-vitrine-debug-attach", abilities.map { [JSONMember("abilities", $0)] } ?? [], timeout: 30
+        ).value
         var names: [GDBRegister] = []
         for register in reply["registers"]?.elements ?? [] {
             guard let name = register["name"]?.text, let size = register["size"]?.int, (1...16).contains(size) else {

@@ -105,9 +105,15 @@ public struct GuestPaths: Sendable, Equatable {
         return open.inode == named.inode && open.device == named.device
     }
 
-    /// Removes the files and the folder; the caller holds the lock, which goes last.
+    /// Removes the files and the folder; the caller holds the lock, which goes last. If something cannot be removed it stays, and
+    /// whoever comes next finds a leftover.
     func removeFiles() {
-        for path in [socket, pidFile, log, lock] { try? Files.remove(path) }
+        var areGone = true
+        for path in [socket, pidFile, log] {
+            do throws(Errno) { try Files.remove(path) } catch { areGone = false }
+        }
+        guard areGone else { return }
+        try? Files.remove(lock)
         try? Files.removeFolder(folder)
     }
 }

@@ -70,7 +70,8 @@ extension VCPU {
             try descriptor.control(csystem_KVM_SET_REGS, &copy.regs, name: "KVM_SET_REGS")
             try descriptor.control(csystem_KVM_SET_DEBUGREGS, &copy.debug, name: "KVM_SET_DEBUGREGS")
             try descriptor.control(csystem_KVM_SET_LAPIC, &copy.lapic, name: "KVM_SET_LAPIC")
-            copy.events.flags = 0
+            // With them a pending NMI and an interrupt shadow of before are gone; without, they would stay.
+            copy.events.flags = UInt32(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW)
             try descriptor.control(csystem_KVM_SET_VCPU_EVENTS, &copy.events, name: "KVM_SET_VCPU_EVENTS")
             try descriptor.control(csystem_KVM_SET_MP_STATE, &copy.activity, name: "KVM_SET_MP_STATE")
         } catch { throw .call(error) }

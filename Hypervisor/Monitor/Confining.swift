@@ -10,14 +10,13 @@ import SystemCalls
 extension GuestMonitor {
     /// Confines the process, starts the machine's threads, and confines this one, before the guest's first instruction.
     static func confine(
-        _ options: RunOptions, _ reach: [Reach], _ face: QMPFace, _ machine: Machine
+        _ filters: FilterSet, _ reach: [Reach], _ machine: Machine
     ) throws(MonitorError) -> (Sandbox, Confinement?) {
         warmUp()
         let own = Confinement.ownFile()
         let sandbox: Sandbox
         do throws(Errno) {
-            sandbox = try Sandbox(
-                options.sandbox, reach: reach, opensFiles: options.panicCore != nil || face.isQEMU)
+            sandbox = try Sandbox(filters, reach: reach)
         } catch {
             throw .unable("the guest's process cannot be confined: \(error); --sandbox off runs it without")
         }

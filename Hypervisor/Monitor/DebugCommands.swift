@@ -27,8 +27,9 @@ extension QMPCommand {
     static var debugging: [QMPCommand] {
         [
             QMPCommand(name: "x-vitrine-debug-attach") { (monitor, arguments, connection) throws(QMPError) in
+                let brought = try arguments.optionalObject("abilities")
                 try arguments.end()
-                return try monitor.debugAttach(connection)
+                return try monitor.debugAttach(connection, brought)
             },
             debugging("x-vitrine-debug-detach") { (monitor, arguments) throws(QMPError) in
                 try arguments.end()
@@ -143,11 +144,20 @@ extension QMPArguments {
 }
 
 extension GuestMonitor {
-    fileprivate func debugAttach(_ connection: QMPConnection) throws(QMPError) -> QMPResult {
+    /// - Parameter brought: what this host's KVM can do, as the client found out; nil: it is found out here.
+    fileprivate func debugAttach(_ connection: QMPConnection, _ brought: JSON?) throws(QMPError) -> QMPResult {
         let abilities: DebugAbilities
         if let known = debugger.abilities {
             abilities = known
+        } else if let brought {
+            abilities = DebugAbilities(brought)
+            debugger.abilities = abilities
         } else {
+            guard sandbox == nil else {
+                throw .generic(
+                    "the sandbox of this guest makes no guests to find out what KVM can do for a debugger: give 'abilities', as "
+                        + "vitrine gdb does, or start the guest with --sandbox off")
+            }
             let system = try machineResult { () throws(MachineError) in
                 do throws(KVMError) { return try KVMSystem() } catch { throw .kvm(error) }
             }
@@ -162,11 +172,7 @@ extension GuestMonitor {
         }
         return .value([
             "registers": .array(registers), "running": .bool(ran),
-            "abilities": [
-                "steps": .bool(abilities.steps), "hardware-breakpoints": .bool(abilities.hardwareBreakpoints),
-                "software-breakpoints": .bool(abilities.softwareBreakpoints),
-                "watchpoints": .bool(abilities.watchpoints), "blocks-interrupts": .bool(abilities.blocksInterrupts),
-            ],
+            "abilities": abilities.json,
         ])
     }
 
@@ -186,6 +192,27 @@ extension GuestMonitor {
                 "address": address.map { .hex($0.rawValue) } ?? .null,
             ])
         server.broadcast("STOP")
+    }
+}
+
+extension DebugAbilities {
+    /// As clients see them.
+    public var json: JSON {
+        [
+            "steps": .bool(steps), "hardware-breakpoints": .bool(hardwareBreakpoints),
+            "software-breakpoints": .bool(softwareBreakpoints), "watchpoints": .bool(watchpoints),
+            "blocks-interrupts": .bool(blocksInterrupts),
+        ]
+    }
+
+    /// As a client brings them: what it does not name is not there.
+    init(_ json: JSON) {
+        self.init()
+        steps = json["steps"]?.boolean ?? false
+        hardwareBreakpoints = json["hardware-breakpoints"]?.boolean ?? false
+        softwareBreakpoints = json["software-breakpoints"]?.boolean ?? false
+        watchpoints = json["watchpoints"]?.boolean ?? false
+        blocksInterrupts = json["blocks-interrupts"]?.boolean ?? false
     }
 }
 

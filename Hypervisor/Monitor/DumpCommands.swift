@@ -123,7 +123,7 @@ extension GuestMonitor {
         case .failure(let error):
             let hint =
                 sandbox != nil && error.code == EACCES
-                ? "; the sandbox of this guest opens files in libvirt's folder for them alone (-sandbox off: anywhere)"
+                ? "; the sandbox of this guest opens files in libvirt's folder of the domain alone (-sandbox off: anywhere)"
                 : ""
             throw .generic(error.description + hint)
         }

@@ -4,34 +4,43 @@ import Machine
 import SystemCalls
 
 /// A command for the kernel's monitor, and who wants the answer.
-struct ExecRequest {
+package struct ExecRequest {
     /// The line, without its end.
     let command: String
     /// How long the kernel has, in nanoseconds.
     let timeout: UInt64
     /// The connection that asked.
     let connection: Int
+
+    /// A command of a connection.
+    package init(command: String, timeout: UInt64, connection: Int) {
+        self.command = command
+        self.timeout = timeout
+        self.connection = connection
+    }
 }
 
 /// What became of a command.
-struct ExecAnswer {
+package struct ExecAnswer {
     let request: ExecRequest
     /// The lines before the last.
-    var lines: [String] = []
+    package var lines: [String] = []
     /// What follows `error: `; nil: `ok`.
     var error: String?
     /// Why there is no answer; nil: there is one.
-    var failure: String?
+    package var failure: String?
 }
 
 /// The line to the kernel's monitor. Lives on the control thread.
 ///
 /// The answers come in the order of the commands and carry no mark. So when one is not answered in time, the next
 /// command is not sent before that answer has come after all: it could not be told from the next one's.
-final class ExecChannel {
+package final class ExecChannel {
     /// The longest command (docs/guest-contract.md).
     static let commandLimit = 255
     private static let answerLimit = 1 << 20
+    /// What a line takes besides its bytes, against guests that send blank ones for ever.
+    private static let lineCost = 16
     private static let queueLimit = 256
 
     private let port: SerialPort
@@ -45,12 +54,12 @@ final class ExecChannel {
     private var answerSize = 0
     private var isTooLong = false
 
-    init(port: SerialPort) {
+    package init(port: SerialPort) {
         self.port = port
     }
 
     /// Queues a command.
-    func submit(_ request: ExecRequest) throws(QMPError) {
+    package func submit(_ request: ExecRequest) throws(QMPError) {
         guard request.command.utf8.count <= ExecChannel.commandLimit else {
             throw .generic("a command has at most \(ExecChannel.commandLimit) bytes")
         }
@@ -67,7 +76,10 @@ final class ExecChannel {
     /// The command whose answer the kernel has not finished, if any.
     var owed: String? { current?.request.command ?? overdue }
     /// What has come of the line that it is writing.
-    var begunLine: [UInt8] { line }
+    package var begunLine: [UInt8] { line }
+
+    /// How many lines are kept of an answer that has not ended.
+    package var keptLines: Int { lines.count }
 
     /// The kernel owes an answer that nobody waits for here.
     func owe(_ command: String, begun: [UInt8]) {
@@ -81,7 +93,7 @@ final class ExecChannel {
     /// Sends, receives, and gives up what is overdue.
     ///
     /// - Returns: the commands that are done.
-    func pump() -> [ExecAnswer] {
+    package func pump() -> [ExecAnswer] {
         var answers: [ExecAnswer] = []
         while true {
             for byte in port.takeOutput() { take(byte, &answers) }
@@ -141,13 +153,16 @@ final class ExecChannel {
     }
 
     private func take(_ byte: UInt8, _ answers: inout [ExecAnswer]) {
+        answerSize += byte == 10 ? ExecChannel.lineCost : 1
+        if answerSize > ExecChannel.answerLimit {
+            isTooLong = true
+            // Its count does not run over.
+            answerSize = ExecChannel.answerLimit + 1
+            lines = []
+        }
         guard byte == 10 else {
-            answerSize += 1
-            if answerSize > ExecChannel.answerLimit || line.count >= 65536 {
-                isTooLong = true
-            } else {
-                line.append(byte)
-            }
+            // Also of an answer that is too long the end has to be found.
+            if line.count < 65536 { line.append(byte) } else { isTooLong = true }
             return
         }
         if line.last == 13 { line.removeLast() }

@@ -36,6 +36,8 @@ public final class GuestMonitor {
     var isAwaitingGuest = false
     /// Whether a guest that cannot be saved or dumped is to go on.
     var wasRunningBeforeTransfer = false
+    /// The connection with whose end the guest goes on; nil: none.
+    var holder: Int?
     let face: QMPFace
     /// The command line in QEMU's words, if that is where the options come from.
     var emulator: QEMUOptions?
@@ -80,6 +82,14 @@ public final class GuestMonitor {
         } catch {
             throw .call(error)
         }
+        let filters: FilterSet?
+        do throws(Errno) {
+            filters =
+                ownsProcess && options.sandbox != .off
+                ? try FilterSet(options.sandbox, opensFiles: options.panicCore != nil || face.isQEMU) : nil
+        } catch {
+            throw .call(error)
+        }
         do throws(GuestFolderError) {
             folder = sockets == nil ? try RuntimeFolder.ofThisUser().guest(options.name).claim() : nil
         } catch {
@@ -114,9 +124,9 @@ public final class GuestMonitor {
             }
             if options.console == .stdio { terminal = RawTerminal(STDIN_FILENO) }
             do throws(Errno) { try beforeConfinement() } catch { throw MonitorError.call(error) }
-            if ownsProcess, options.sandbox != .off {
+            if let filters {
                 let all = reach + GuestMonitor.reach(options, folder?.paths)
-                (sandbox, confinement) = try GuestMonitor.confine(options, all, face, machine)
+                (sandbox, confinement) = try GuestMonitor.confine(filters, all, machine)
             } else {
                 sandbox = nil
                 confinement = nil
@@ -200,6 +210,7 @@ public final class GuestMonitor {
         }
         handleTransfer()
         handleDump()
+        checkHolder()
         for answer in exec.pump() { reply(answer) }
         tableWatch.tell(server)
         debugger.check(server, machine)

@@ -38,7 +38,7 @@ extension QMPCommand {
                 try arguments.end()
                 return .done
             },
-            QMPCommand(name: "migrate") { (monitor, arguments, _) throws(QMPError) in
+            QMPCommand(name: "migrate") { (monitor, arguments, connection) throws(QMPError) in
                 let uri = try arguments.text("uri")
                 // They belong to QEMU's way of moving disks, and to clients of long ago.
                 for name in ["blk", "inc", "detach"] { _ = try arguments.optionalFlag(name) }
@@ -46,7 +46,7 @@ extension QMPCommand {
                     throw .generic("no transfer was interrupted that could go on")
                 }
                 try arguments.end()
-                return try monitor.save(to: uri)
+                return try monitor.save(to: uri, connection)
             },
             QMPCommand(name: "migrate-incoming") { (monitor, arguments, _) throws(QMPError) in
                 let uri = try arguments.text("uri")
@@ -117,7 +117,7 @@ extension GuestMonitor {
     }
 
     /// Stops the guest and begins to save it; the end comes as the event MIGRATION.
-    func save(to uri: String) throws(QMPError) -> QMPResult {
+    func save(to uri: String, _ connection: QMPConnection) throws(QMPError) -> QMPResult {
         try refuseDuringTransfer()
         switch machine.state {
         case .running, .paused, .prelaunch: break
@@ -146,6 +146,8 @@ extension GuestMonitor {
             resumeAfterTransfer()
             throw error
         }
+        // Who saves ends it or lets it go on; who is gone can do neither. Managers of a QEMU come back and ask.
+        if wasRunningBeforeTransfer, !face.isQEMU { holder = connection.id }
         server.broadcast("MIGRATION", ["status": "setup"])
         server.broadcast("MIGRATION", ["status": "active"])
         return .done

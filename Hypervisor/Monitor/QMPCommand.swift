@@ -31,6 +31,8 @@ struct QMPCommand {
             },
             QMPCommand(name: "stop") { (monitor, arguments, _) throws(QMPError) in
                 try arguments.end()
+                // From now on it stands until somebody lets it go on.
+                monitor.holder = nil
                 if monitor.machine.state == .running {
                     monitor.machine.pause()
                     monitor.server.broadcast("STOP")
@@ -47,6 +49,7 @@ struct QMPCommand {
                         throw .generic("the guest is not there yet (migrate-incoming)")
                     }
                     monitor.transfer.isSaved = false
+                    monitor.holder = nil
                     monitor.record.heldAt = nil
                     monitor.machine.resume()
                     monitor.server.broadcast("RESUME")

@@ -151,6 +151,13 @@ public struct QMPArguments {
         return flag
     }
 
+    /// An object, or nil if it is not given.
+    mutating func optionalObject(_ name: String) throws(QMPError) -> JSON? {
+        guard let value = take(name) else { return nil }
+        guard value.members != nil else { throw .generic("'\(name)' must be an object") }
+        return value
+    }
+
     /// A text, or nil if it is not given.
     mutating func optionalText(_ name: String) throws(QMPError) -> String? {
         guard let value = take(name) else { return nil }

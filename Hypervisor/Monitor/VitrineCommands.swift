@@ -15,6 +15,7 @@ extension QMPCommand {
                 try arguments.end()
                 return .value(monitor.infoJSON)
             },
+            hold,
             QMPCommand(name: "x-vitrine-registers") { (monitor, arguments, _) throws(QMPError) in
                 let vcpu = try monitor.vcpuArgument(&arguments)
                 try arguments.end()

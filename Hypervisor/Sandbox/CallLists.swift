@@ -37,6 +37,9 @@ extension AllowedCall {
         AllowedCall("brk", 12, "the first heap grows and shrinks", rare: "other heaps are used as well"),
         AllowedCall("mremap", 25, "a large piece of the heap grows", rare: "only large buffers"),
         AllowedCall("madvise", 28, "memory goes back; a thread's stack at its end"),
+        AllowedCall(
+            "sched_getaffinity", 204, "how many heaps there may be (malloc)",
+            rare: "only when a ninth thread takes memory"),
         AllowedCall("rt_sigprocmask", 14, "a thread ends with signals held back", rare: "not on the thread of main"),
         AllowedCall("rt_sigreturn", 15, "the return from a kick", rare: "only a thread that is kicked"),
         AllowedCall("restart_syscall", 219, "a wait goes on after a debugger looked", rare: "only under a debugger"),
@@ -77,6 +80,9 @@ extension AllowedCall {
         AllowedCall("ftruncate", 77, "a core that ends in a hole"),
         AllowedCall("newfstatat", 262, "whether it goes into a file or a pipe"),
         AllowedCall("fcntl", 72, "not to wait for the other end", arguments: fcntlText, only: fcntlCommands),
+        AllowedCall(
+            "fallocate", 285, "memory reads as zeros before it is filled", arguments: "FALLOC_FL_PUNCH_HOLE",
+            only: [[.is(1, 3)]], rare: "only a guest that libvirt restores"),
         AllowedCall("clock_nanosleep", 230, "a transfer with a speed limit", rare: "without one nobody sleeps"),
         AllowedCall("close", 3, "what it was written to"),
     ]
@@ -84,10 +90,11 @@ extension AllowedCall {
     /// Files that are made when they are needed.
     private static let files: [AllowedCall] = [
         AllowedCall("openat", 257, "the core of --core-on-panic; a memory peek of libvirt's"),
-        AllowedCall("getpid", 39, "part of the core's name until it is whole"),
         AllowedCall("readlink", 89, "where the name of the core leads"),
-        AllowedCall("fchmod", 91, "a core that replaces one keeps its permissions", rare: "only if there was one"),
-        AllowedCall("rename", 82, "the core gets its name when it is whole"),
+        AllowedCall("linkat", 265, "the core gets its name when it is whole"),
+        AllowedCall("rename", 82, "a core that replaces one", rare: "only if there was one"),
+        AllowedCall("getpid", 39, "part of the name it has before", rare: "only if there was one"),
+        AllowedCall("fchmod", 91, "it keeps that one's permissions", rare: "only if there was one"),
         AllowedCall("unlink", 87, "a core that could not be written", rare: "only if it fails"),
     ]
 

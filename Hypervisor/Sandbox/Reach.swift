@@ -50,7 +50,7 @@ public struct Reach: Sendable, Equatable {
     ///
     /// - Returns: the version of the kernel's interface; 0: it has no Landlock, and nothing was taken away.
     static func confine(to reach: [Reach]) throws(Errno) -> Int {
-        let version = csystem_landlock_version()
+        let version = try systemCall("landlock_create_ruleset") { csystem_landlock_version() }
         guard version > 0 else { return 0 }
         // Rights by the version that brought them: 13 at first, REFER, TRUNCATE, (no new one in 4), IOCTL_DEV.
         let known = version == 1 ? 13 : version == 2 ? 14 : version < 5 ? 15 : 16

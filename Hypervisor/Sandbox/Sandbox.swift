@@ -30,16 +30,11 @@ public final class Sandbox: Sendable {
     /// itself, and the calling thread does by `enterControl()`.
     ///
     /// - Parameters:
-    ///   - mode: not `off`.
+    ///   - filters: what was begun before; the thread that makes them has ended when this returns.
     ///   - reach: where something remains to be done by name.
-    ///   - opensFiles: see `AllowedCall.list`.
-    public init(_ mode: SandboxMode, reach: [Reach], opensFiles: Bool) throws(Errno) {
-        self.mode = mode
-        var filters: [ThreadRole: Filter] = [:]
-        for role in ThreadRole.allCases {
-            filters[role] = try Filter(AllowedCall.list(of: role, opensFiles: opensFiles), logs: mode == .log)
-        }
-        self.filters = filters
+    public init(_ filters: FilterSet, reach: [Reach]) throws(Errno) {
+        mode = filters.mode
+        self.filters = try filters.get()
         try systemCall("prctl PR_SET_NO_NEW_PRIVS") { csystem_no_new_privileges() }
         // Landlock needs folders opened, for which a capability may be needed.
         landlock = try Reach.confine(to: reach)
@@ -52,7 +47,7 @@ public final class Sandbox: Sendable {
     public static var host: (hasFilters: Bool, landlock: Int) {
         let actions = try? Files.contents(of: "/proc/sys/kernel/seccomp/actions_avail", limit: 256)
         let words = String(decoding: actions ?? [], as: UTF8.self).split { $0 == " " || $0 == "\n" }
-        return (words.contains("trap"), csystem_landlock_version())
+        return (words.contains("trap"), max(0, csystem_landlock_version()))
     }
 
     /// Puts the calling thread behind the list of the control thread.

@@ -165,7 +165,7 @@ public struct MemoryArea: Hashable, Sendable {
     }
 
     /// `7f0000000000-7f0000200000 rw-s 00000000 00:01 1234    /memfd:ram (deleted)`
-    init?(line: ArraySlice<UInt8>) {
+    package init?(line: ArraySlice<UInt8>) {
         let words = line.split(separator: 32)
         guard words.count >= 5 else { return nil }
         let range = words[0].split(separator: UInt8(ascii: "-"))
@@ -179,7 +179,7 @@ public struct MemoryArea: Hashable, Sendable {
     }
 
     /// The area that holds an address.
-    static func find(_ address: UInt64, in areas: [MemoryArea]) -> MemoryArea? {
+    package static func find(_ address: UInt64, in areas: [MemoryArea]) -> MemoryArea? {
         var low = 0
         var high = areas.count
         while low < high {

@@ -99,11 +99,11 @@ public final class OwnGuest: Target {
         return reply.value["gpa"]?.address.map { GPA($0) }
     }
 
-    /// Parks all vCPUs (`stop`); returns whether they ran before.
+    /// Parks all vCPUs until `resume()`, at most as long as this connection lasts (`x-vitrine-hold`); returns whether they ran
+    /// before.
     @discardableResult
     public func pause() throws(TargetError) -> Bool {
-        let replies = try client.execute([("query-status", []), ("stop", [])])
-        return replies.first?.value["running"]?.boolean ?? false
+        try client.execute("x-vitrine-hold").value["was-running"]?.boolean ?? false
     }
 
     /// Lets the vCPUs go on (`cont`).

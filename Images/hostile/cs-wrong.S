@@ -18,5 +18,5 @@
         GO      0xfff8
         GO      0xc
         GO      0x9
-        EXPECT  "cs-wrong", 13, 5
+        EXPECT  "cs-wrong", 13, 4
         POWER_OFF

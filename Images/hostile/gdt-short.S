@@ -18,5 +18,5 @@
         leaq    1f(%rip), %rax
         pushq   %rax
         TRY     lretq
-1:      EXPECT  "gdt-short", 13, 6
+1:      EXPECT  "gdt-short", 13, 4
         POWER_OFF

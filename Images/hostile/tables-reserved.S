@@ -24,5 +24,5 @@
         TRY     movq    0x10200000, %rax
         movl    $0x10400000, %ebx
         TRY     jmpq    *%rbx
-        EXPECT  "tables-reserved", 14, 5
+        EXPECT  "tables-reserved", 14, 4
         STAY

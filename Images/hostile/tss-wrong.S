@@ -15,5 +15,5 @@
         TASKREG 0xfff8
         TASKREG 0x1c
         TASKREG TASK
-        EXPECT  "tss-wrong", 13, 5
+        EXPECT  "tss-wrong", 13, 4
         POWER_OFF

@@ -24,5 +24,5 @@
         BYTES   0xfe, 0xff
         BYTES   0x0f, 0x20, 0xc8
         BYTES   0x8e, 0xc8
-        EXPECT  "undefined", 6, 14
+        EXPECT  "undefined", 6, 10
         POWER_OFF

@@ -93,6 +93,159 @@ func hostileImage(_ name: String) throws -> String {
         #expect(!rest.contains("hostile") && rest.contains("witness"))
     }
 
+    // MARK: Those of the table
+
+    @Test func everyImageHasARow() throws {
+        let folder = Host.package.appending(path: "Images/hostile").path
+        let images = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".S") }
+        let others = ["bare", "unbacked", "every-port", "every-port-end", "jump-nothing", "halt-off"]
+        let rows = HostileGuest.all.map(\.name) + others + EndlessGuest.allCases.map(\.rawValue)
+        #expect(Set(images) == Set(rows.map { $0 + ".S" }) && rows.count == images.count)
+    }
+
+    /// The memory of a process apart from the guest's, in KiB: its share of all that is mapped but of memory files.
+    func ownMemory(_ pid: pid_t) throws -> Int {
+        let text = try String(contentsOfFile: "/proc/\(pid)/smaps", encoding: .utf8)
+        var sum = 0
+        var isGuests = false
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ", omittingEmptySubsequences: true)
+            guard let first = words.first else { continue }
+            if !first.hasSuffix(":") {
+                isGuests = words.count > 5 && words[5].hasPrefix("/memfd:")
+            } else if first == "Pss:", !isGuests, words.count > 1 {
+                sum += Int(words[1]) ?? 0
+            }
+        }
+        return sum
+    }
+
+    /// What `vitrine list` says of a guest; nil if it is not there.
+    func listed(_ name: String) throws -> [String: Any]? {
+        let list = try answered(["list", "--json"]).json()
+        let guests = try #require(list["guests"] as? [[String: Any]])
+        return guests.first { $0["name"] as? String == name }
+    }
+
+    func printed(_ guest: HostileGuest) -> String {
+        let bytes =
+            (try? Data(contentsOf: URL(fileURLWithPath: "\(bench.runtime.path)/\(guest.name).console"))) ?? Data()
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Waits until a guest has come to an end of its row, or is at what it does for ever.
+    func waitForEnd(_ guest: HostileGuest) throws -> HostileGuest.End? {
+        let start = Date()
+        while Date().timeIntervalSince(start) < 90 {
+            guard let state = try listed(guest.name) else { return .powersOff }
+            if state["state"] as? String == "guest-panicked" { return .panics }
+            let crash = (state["crash"] as? [String] ?? []).joined(separator: "\n")
+            if crash.contains("triple fault") { return .tripleFault }
+            if crash.contains("cannot emulate") { return .notEmulated }
+            if !crash.isEmpty {
+                Issue.record("\(guest.name): \(crash)")
+                return nil
+            }
+            if state["halted"] as? Bool == true { return .halts }
+            let text = printed(guest)
+            if text.contains("\(guest.name): done"), guest.ends.contains(.goesOn) { return .goesOn }
+            let isLong = Date().timeIntervalSince(start) > 1.5
+            if isLong, guest.ends.contains(.stands), text.contains("\(guest.name): begins") { return .stands }
+            usleep(20_000)
+        }
+        return nil
+    }
+
+    func examine(_ guest: HostileGuest) throws {
+        let name = guest.name
+        let end = try waitForEnd(guest)
+        let text = printed(guest)
+        guard let end, guest.ends.contains(end) else {
+            Issue.record(
+                "\(name) \(end?.rawValue ?? "never ends"), but \(guest.ends.map(\.rawValue)): \(text.prefix(300))")
+            try answered(["kill", name], [0, 3])
+            return
+        }
+        #expect(text.contains("\(name): begins"), "\(name): \(text.prefix(300))")
+        if end.isDone { #expect(text.contains("\(name): done"), "\(name): \(text.prefix(300))") }
+        if end == .powersOff {
+            try answered(["pages", name], [3])
+            return
+        }
+        let known = try #require(try listed(name))
+        if end == .tripleFault || end == .notEmulated {
+            let crash = (known["crash"] as? [String] ?? []).joined(separator: "\n")
+            for word in ["rip", "cr3", "walk of RIP"] {
+                #expect(crash.contains(word), "\(name): no \(word) in \(crash)")
+            }
+        }
+        // A processor can be in a mode whose tables are not described (2 or 4), or an address not be mapped (1).
+        let looks: Set<Int32> = [0, 1, 2, 4]
+        try answered(["pages", name], looks)
+        try answered(["pages", name, "--view", "tree"], looks)
+        try answered(["translate", name, "0x200000", "0x8080604000"], looks)
+        try answered(["map", name], looks)
+        try answered(["ept", name, "--source", "computed"], looks)
+        let audit = try answered(["audit", name, "--rules", "generic", "--json"], looks)
+        if let rule = guest.brokenRule, end == .goesOn {
+            #expect(try brokenRules(audit).contains(rule), "\(name): \(audit.output)")
+        }
+        for trial in guest.trials where end == .goesOn || end == .stands {
+            let result = try command(
+                Host.binaries.appending(path: "vitrine").path, [trial.verb, name] + trial.arguments,
+                environment: bench.environment, input: trial.input, timeout: trial.limit)
+            #expect(
+                trial.statuses.contains(result.status),
+                "\(trial.verb) \(name): \(result.status) \(result.errors) \(result.output.prefix(300))")
+        }
+        if let counter = guest.counter {
+            let counters = try #require(try listed(name)?["counters"] as? [String: Any])
+            #expect(try #require(counters[counter] as? Int) > 0)
+        }
+        try answered(["pause", name], [0, 4])
+        try answered(["resume", name], [0, 4])
+        let pid = try #require((known["pid"] as? Int).map { pid_t($0) })
+        // 1.5 MiB as a rule.
+        #expect(try ownMemory(pid) < 6 << 10, "\(name)")
+        if end == .goesOn {
+            // It begins anew, as it was handed over.
+            try Data().write(to: URL(fileURLWithPath: "\(bench.runtime.path)/\(name).console"))
+            try answered(["reset", name])
+            let start = Date()
+            while !printed(guest).contains("\(name): begins"), Date().timeIntervalSince(start) < 60 { usleep(10_000) }
+            #expect(printed(guest).contains("\(name): begins"), "\(name) after a reset: \(printed(guest).prefix(300))")
+        }
+        try answered(["kill", name], [0, 3])
+    }
+
+    func start(_ guest: HostileGuest) throws {
+        try bench.start(
+            guest.name,
+            [
+                "--kernel", hostileImage(guest.name), "--memory", "64M", "--cpus", "\(guest.vcpus)", "--console",
+                "file:\(bench.runtime.path)/\(guest.name).console",
+            ], ready: false)
+    }
+
+    @Test(arguments: HostileGuest.groups) func ended(group: HostileGroup) throws {
+        try bench.start("witness", ["--memory", "64M"])
+        // Three at a time: those that loop for ever leave the processors to nobody.
+        var waiting = group.guests[...]
+        for (number, guest) in group.guests.enumerated() {
+            while waiting.startIndex < min(number + 3, group.guests.count) {
+                try start(waiting.removeFirst())
+            }
+            #expect(try bench.exec("witness", "stage") == [["stage": "R"]], "before \(guest.name)")
+            try examine(guest)
+        }
+        #expect(try bench.exec("witness", "stage") == [["stage": "R"]])
+        #expect(try ownMemory(#require(bench.processes().first)) < 6 << 10, "the witness")
+        let rest = try answered(["list"]).lines
+        #expect(rest.count == 2, "\(rest)")
+    }
+
+    // MARK: Those that need words of their own
+
     @Test func bareEndsAtOnce() throws {
         let result = try run("bare")
         #expect(result.status == 0, "\(result.errors)")

@@ -1,5 +1,6 @@
 import Machine
 import Monitor
+import Sandbox
 import TestSupport
 import Testing
 
@@ -101,6 +102,20 @@ import Testing
     ]) func refusals(words: [String], message: String) {
         let text = error(["-kernel", "/k"] + words)
         #expect(text.contains(message), "\(words): \(text)")
+    }
+
+    /// The confinement as QEMU's words have it, and the folder of libvirt's memory peeks by where a domain's secret lies.
+    @Test func sandbox() throws {
+        func options(_ words: [String]) throws -> QEMUOptions { try QEMUOptions(words: ["-kernel", "/k"] + words) }
+        #expect(try options([]).run.sandbox == .on)
+        #expect(try options([]).peekFolder == nil)
+        let usual = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+        #expect(try options(["-sandbox", usual]).run.sandbox == .on)
+        #expect(try options(["-sandbox", "off"]).run.sandbox == .off)
+        #expect(try options(["-sandbox", "log"]).run.sandbox == .log)
+        #expect(error(["-kernel", "/k", "-sandbox", "on,none=such"]).contains("none"))
+        let object = #"{"qom-type":"secret","id":"masterKey0","format":"raw","file":"/var/lib/libvirt/qemu/d/k"}"#
+        #expect(try options(["-object", object]).peekFolder == "/var/lib/libvirt/qemu/d")
     }
 
     /// Words that nobody would put together: options or an error that says something, and never an end of the process.

@@ -4,4 +4,10 @@ import Glibc
 import Monitor
 
 signal(SIGPIPE, SIG_IGN)
+if CommandLine.arguments.isEmpty {
+    // Swift reads it from there; a guest without its options would be another guest.
+    let message = "vitrine-qemu: the command line cannot be read (/proc/self/cmdline); is /proc mounted?\n"
+    _ = write(STDERR_FILENO, message, message.utf8.count)
+    exit(1)
+}
 exit(QEMUProcess.run(Array(CommandLine.arguments.dropFirst())))

@@ -13,6 +13,12 @@ func tell(_ descriptor: Int32?, _ message: String) {
     try? file.writeAll(Array(message.utf8))
 }
 
+if CommandLine.arguments.isEmpty {
+    // Swift reads it from there; a guest without its options would be another guest.
+    let message = "vitrine: the command line cannot be read (/proc/self/cmdline); is /proc mounted?\n"
+    _ = write(STDERR_FILENO, message, message.utf8.count)
+    exit(4)
+}
 let words = Array(CommandLine.arguments.dropFirst())
 if words.contains("--help") || words.contains("--version") {
     print("vitrine-vmm 0.1.0: runs one guest. Its options are those of 'vitrine run' (see vitrine run --help).")

@@ -44,7 +44,7 @@ private func isRefused(_ role: ThreadRole, _ number: Int, _ arguments: [Int]) ->
         var none = rlimit()
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         do throws(Errno) {
-            let sandbox = try Sandbox(.on, reach: [], opensFiles: false)
+            let sandbox = try Sandbox(FilterSet(.on, opensFiles: false), reach: [])
             if role == .control {
                 try sandbox.enterControl()
                 call(number, arguments)

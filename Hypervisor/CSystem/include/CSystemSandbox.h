@@ -10,7 +10,8 @@ long csystem_no_new_privileges(void);
 /// PR_CAP_AMBIENT), for this thread and those it makes.
 long csystem_drop_capabilities(void);
 
-/// The version of Landlock's interface (landlock_create_ruleset(2)); 0: this kernel has none, or it is switched off.
+/// The version of Landlock's interface (landlock_create_ruleset(2)); 0: this kernel has none, or it is switched off (ENOSYS,
+/// EOPNOTSUPP).
 long csystem_landlock_version(void);
 /// A set of rules that handles these rights (struct landlock_ruleset_attr of linux/landlock.h); of the three those that the
 /// version has.

@@ -4,7 +4,7 @@ import Glibc
 import SystemCalls
 
 /// A regular file that is open for reading.
-final class InputFile: Sendable {
+package final class InputFile: Sendable {
     /// The path, as it was given.
     let path: String
     /// What the file is, for messages: `kernel`, `program`.
@@ -14,7 +14,7 @@ final class InputFile: Sendable {
     let descriptor: FileDescriptor
 
     /// Opens a file; it must be a regular one and not empty.
-    init(_ path: String, role: String) throws(MachineError) {
+    package init(_ path: String, role: String) throws(MachineError) {
         self.path = path
         self.role = role
         do {

@@ -7,7 +7,7 @@ import GuestMemory
 import Layouts
 
 /// How a kernel wants to be entered.
-enum KernelEntry: Equatable {
+package enum KernelEntry: Equatable {
     /// In 64-bit mode, with the image's own page tables.
     case direct(entry: UInt64, pml4: UInt64)
     /// In 32-bit protected mode without paging, as Xen's PVH.
@@ -15,20 +15,20 @@ enum KernelEntry: Equatable {
 }
 
 /// The checked headers of a kernel.
-struct KernelFile {
+package struct KernelFile {
     /// A part of the file that goes to memory; what is not in the file is zeros.
-    struct Segment: Equatable {
-        let fileOffset: UInt64
-        let fileSize: UInt64
-        let address: UInt64
-        let memorySize: UInt64
+    package struct Segment: Equatable {
+        package let fileOffset: UInt64
+        package let fileSize: UInt64
+        package let address: UInt64
+        package let memorySize: UInt64
         var end: UInt64 { address + memorySize }
     }
 
     let file: InputFile
     /// By ascending address.
-    let segments: [Segment]
-    let entry: KernelEntry
+    package let segments: [Segment]
+    package let entry: KernelEntry
 
     /// One past the last byte of the kernel.
     var end: UInt64 { segments.last?.end ?? 0 }
@@ -41,7 +41,7 @@ struct KernelFile {
     /// Reads and checks the headers.
     ///
     /// - Parameter plan: the RAM that the segments must lie in.
-    init(_ file: InputFile, plan: MemoryPlan) throws(MachineError) {
+    package init(_ file: InputFile, plan: MemoryPlan) throws(MachineError) {
         self.file = file
         let headers = try KernelFile.programHeaders(file)
         segments = try KernelFile.segments(headers, file, plan)

@@ -9,7 +9,7 @@ import GuestMemory
 import Layouts
 
 /// The RAM of a machine.
-struct MemoryPlan {
+package struct MemoryPlan {
     /// The slots to be, by ascending address.
     let ranges: [RAMRange]
     /// The page-table arena, if the layout has one.
@@ -29,7 +29,7 @@ struct MemoryPlan {
     /// Plans `memory` bytes of RAM for a layout.
     ///
     /// - Parameter addressBits: MAXPHYADDR of the guest.
-    init(layout: String, memory: UInt64, addressBits: Int) throws(MachineError) {
+    package init(layout: String, memory: UInt64, addressBits: Int) throws(MachineError) {
         let name = layout.prefix { $0 != "," }
         let plan = KernelPlan.named(String(name))
         guard memory != 0 else { throw .input("the guest has no memory: give it some with --memory, for example 256M") }

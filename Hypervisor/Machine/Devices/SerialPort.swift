@@ -45,7 +45,7 @@ public final class SerialPort: Sendable {
     private let inner: Mutex<Inner>
 
     /// A port with an interrupt line; `interrupt` is called with the port locked and only when the level changes.
-    init(interrupt: @escaping @Sendable (Bool) -> Void) {
+    package init(interrupt: @escaping @Sendable (Bool) -> Void) {
         inner = Mutex(Inner(interrupt: interrupt))
     }
 
@@ -112,7 +112,7 @@ public final class SerialPort: Sendable {
     }
 
     /// The guest writes a register, 0...7.
-    func write(_ offset: UInt16, _ value: UInt8) {
+    package func write(_ offset: UInt16, _ value: UInt8) {
         var notice: (@Sendable () -> Void)?
         inner.withLock { inner in
             switch inner.uart.write(offset, value) {

@@ -24,8 +24,8 @@ public struct QEMUOptions: Sendable {
     public internal(set) var hasTimestamp = false
     /// The descriptors that the process was started with and has no use for yet (`migrate-incoming` names one).
     var inheritedDescriptors: Set<Int32> = []
-    /// The folder in which libvirt makes the files of a memory peek (`pmemsave`), if it can be told.
-    var peekFolder: String?
+    /// The folder in which libvirt makes the files of a memory peek (`pmemsave`); nil: it is not known.
+    public internal(set) var peekFolder: String?
     /// The machine's UUID as it was given.
     public internal(set) var uuid: String?
     /// The guest's name as it was given; nil: none was.
@@ -60,22 +60,6 @@ public struct QEMUOptions: Sendable {
             throw .usage(error.description)
         }
         if !isProbe, run.machine.kernel.isEmpty { run.machine.kernel = try RunOptions.image(of: run.machine.layout) }
-    }
-}
-
-extension QEMUOptions {
-    /// Where libvirt makes the files of a memory peek, by where it keeps a domain's secret (src/qemu/qemu_conf.c, libDir and
-    /// cacheDir): of the system's libvirt, of a user's, of one that is embedded in a program.
-    static func peekFolder(_ secret: String) -> String? {
-        // .../lib/libvirt/qemu/domain-1-name/master-key.aes
-        let library = Reach.folder(of: Reach.folder(of: secret))
-        for (suffix, other) in [
-            ("/lib/libvirt/qemu", "/cache/libvirt/qemu"), ("/.config/libvirt/qemu/lib", "/.cache/libvirt/qemu/cache"),
-            ("/lib/qemu", "/cache/qemu"),
-        ] where library.hasSuffix(suffix) {
-            return library.dropLast(suffix.count) + other
-        }
-        return nil
     }
 }
 
@@ -344,7 +328,8 @@ struct QEMUReader {
         let id = try value.need("id")
         switch type {
         case "secret":
-            options.peekFolder = value.take("file").flatMap(QEMUOptions.peekFolder)
+            // libvirt makes the files of a memory peek beside a domain's secret (.../lib/libvirt/qemu/domain-1-name).
+            options.peekFolder = value.take("file").map(Reach.folder)
             options.ignored.append("-object secret,id=\(id): nothing here is encrypted")
         case "memory-backend-ram", "memory-backend-memfd", "memory-backend-file":
             try memory.readBackend(type, &value)

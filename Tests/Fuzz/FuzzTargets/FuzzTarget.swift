@@ -23,6 +23,18 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case qemuCommandLine = "qemu-command-line"
     /// Saved guests: the file as it is, and as the contents of sections in a right frame.
     case savedGuest = "saved-guest"
+    /// What GDB sends to the stub: a stream, and packets that are whole.
+    case gdb
+    /// What a guest answers to the commands of `vitrine exec`.
+    case exec
+    /// What a guest's monitor answers to our own client.
+    case answers
+    /// A kernel's ELF file.
+    case kernel
+    /// A program's ELF file, as the guest kernel reads it.
+    case program
+    /// /proc/PID/maps and /proc/kallsyms.
+    case maps
 
     /// Feeds the target an input.
     public func run(_ input: UnsafeRawBufferPointer) {
@@ -36,6 +48,12 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .qmp: fuzzQMP(input)
         case .qemuCommandLine: fuzzQEMUCommandLine(input)
         case .savedGuest: fuzzSavedGuest(input)
+        case .gdb: fuzzGDB(input)
+        case .exec: fuzzExec(input)
+        case .answers: fuzzAnswers(input)
+        case .kernel: fuzzKernel(input)
+        case .program: fuzzProgram(input)
+        case .maps: fuzzMaps(input)
         }
     }
 }

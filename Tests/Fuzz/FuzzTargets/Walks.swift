@@ -5,11 +5,11 @@ import PageTables
 /// [format][options][2: root][8: an address] and memory: the walk hands out what translations find, and nothing else.
 func fuzzWalk(_ bytes: UnsafeRawBufferPointer) {
     var input = FuzzInput(bytes)
-    let format = FuzzMemory.formats[Int(input.next(UInt8.self)) % FuzzMemory.formats.count]
+    let (format, entries) = FuzzMemory.formats[Int(input.next(UInt8.self)) % FuzzMemory.formats.count]
     let choices = input.next(UInt8.self)
     let root = GPA(UInt64(input.next(UInt16.self))).alignedDown(to: format.rootAlignment)
     let address = GVA(format.canonical(input.next(UInt64.self)))
-    let memory = FuzzMemory(&input, format: format)
+    let memory = FuzzMemory(&input, format: format, entries: entries)
     let options = options(choices, around: address)
     var collector = RunCollector()
     let summary = walk(root: root, format: format, memory: memory, options: options, into: &collector)
@@ -69,11 +69,11 @@ private func check(_ run: MappedRun, page: UInt64, format: PageTableFormat, root
 /// and stays within its bounds.
 func fuzzChangingMemory(_ bytes: UnsafeRawBufferPointer) {
     var input = FuzzInput(bytes)
-    let format = FuzzMemory.formats[Int(input.next(UInt8.self)) % FuzzMemory.formats.count]
+    let (format, entries) = FuzzMemory.formats[Int(input.next(UInt8.self)) % FuzzMemory.formats.count]
     let choices = input.next(UInt8.self)
     let root = GPA(UInt64(input.next(UInt16.self))).alignedDown(to: format.rootAlignment)
     let address = GVA(format.canonical(input.next(UInt64.self)))
-    let memory = FuzzMemory(&input, format: format)
+    let memory = FuzzMemory(&input, format: format, entries: entries)
     var records = FuzzInput(bytes)
     memory.onRead = {
         // The same records again and again, each somewhere else.

@@ -3,6 +3,8 @@
 import GDBStub
 import Glibc
 import JSON
+import KVM
+import Monitor
 import Options
 import SystemCalls
 import Targets
@@ -85,12 +87,20 @@ extension LifecycleVerbs {
 
     // MARK: The stub
 
+    /// What KVM can do for a debugger here, found out once; nil where this user may not ask it.
+    private static let abilities: JSON? = {
+        guard let system = try? KVMSystem() else { return nil }
+        return DebugAbilities(system).json
+    }()
+
     /// Serves one GDB.
     ///
     /// - Returns: whether the guest has ended.
     private static func serve(_ name: String, input: Int32, output: Int32) throws -> Bool {
         let guest = try Targets.openGuest(name)
-        let debuggee = try GuestDebuggee(guest) { line in DebuggerCommands.answer(line, target: name) }
+        let debuggee = try GuestDebuggee(guest, abilities: abilities) { line in
+            DebuggerCommands.answer(line, target: name)
+        }
         let session = GDBSession(debuggee)
         session.complain = { complain($0) }
         return try session.serve(input: input, output: output, guest: debuggee)

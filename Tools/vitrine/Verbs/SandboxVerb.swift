@@ -1,5 +1,6 @@
 // vitrine sandbox
 
+import Inspection
 import JSON
 import Options
 import Sandbox
