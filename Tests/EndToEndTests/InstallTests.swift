@@ -39,9 +39,12 @@ import Testing
         let verbs = list.components(separatedBy: "Verbs:\n")[1].components(separatedBy: "\n\n")[0]
             .split(separator: "\n").compactMap { $0.split(separator: " ").first.map(String.init) }
         #expect(verbs.count > 25 && !verbs.contains("complete") && !verbs.contains("manual-page"))
+        // A verb's name stands three columns to the right, everything that belongs to it farther.
         var sections: [String: String] = [:]
-        for part in page.components(separatedBy: "\n   ").dropFirst() where part.first?.isLowercase == true {
-            sections[String(part.prefix { !$0.isNewline })] = part
+        var current = ""
+        for line in page.split(separator: "\n") {
+            if line.hasPrefix("   "), !line.hasPrefix("    ") { current = String(line.dropFirst(3)) }
+            sections[current, default: ""] += line + "\n"
         }
         for verb in verbs {
             let section = sections[verb] ?? ""

@@ -52,7 +52,8 @@ extension LibvirtTests {
             #expect(try libvirt.shell("mkdir \(files) && chown \(user) \(files)").status == 0)
             let life = try virsh(Self.script("t-session", xml, files))
             check(life, "t-session")
-            #expect(try virsh("define", xml).status == 0)
+            // It was undefined while it ended: its name is free once it has.
+            #expect(try libvirt.wait { try virsh("define", xml).status == 0 })
             #expect(try virsh("start", "t-session").status == 0)
             #expect(
                 try libvirt.shell("stat -c %u /proc/$(cat \(home)/run/libvirt/qemu/run/t-session.pid)").output == user
