@@ -140,7 +140,7 @@ import Testing
     }
 
     /// Tables whose entries refer to each other at random, with random permissions, 65,536 ways and more: an end, soon.
-    @Test(.timeLimit(.minutes(1))) func tangledTables() throws {
+    @Test(.timeLimit(.minutes(5))) func tangledTables() throws {
         var state: UInt64 = 9
         for _ in 0..<2 {
             let tables = try BareTables(ram: [0..<0x40_0000], tableBase: 0x1000)
@@ -166,7 +166,7 @@ import Testing
     }
 
     /// A page of RAM may be seen at 65,536 addresses, and a table by many ways: that costs no more than one.
-    @Test(.timeLimit(.minutes(1))) func manyAliases() throws {
+    @Test(.timeLimit(.minutes(5))) func manyAliases() throws {
         let tables = try BareTables()
         tables.map(0x10_0000, 0x500_0000, size: 0x1000, bits: Leaf.userData)
         let level1 = tables.memory[tables.entry(0, level: 2)]
