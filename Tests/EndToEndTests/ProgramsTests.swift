@@ -34,9 +34,10 @@ extension Bench {
         return console
     }
 
-    /// Looks again and again, for at most a minute, until something is so.
+    /// Looks again and again, for at most three minutes, until something is so: a program that uses up all memory takes half a
+    /// minute where ring 0 is emulated and nothing else runs.
     func wait(_ what: String, until isSo: () throws -> Bool) throws {
-        let deadline = Date().addingTimeInterval(60)
+        let deadline = Date().addingTimeInterval(180)
         while try !isSo() {
             try #require(Date() < deadline, "never came: \(what)")
             usleep(20_000)
