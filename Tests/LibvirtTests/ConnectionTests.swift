@@ -114,8 +114,10 @@ extension LibvirtTests {
                     result.output.contains($0)
                 },
                 "\(result)")
-            // What libvirt 9.0 cannot, of any emulator.
-            let failures = result.errors.split(separator: "\n").filter { $0.hasPrefix("error: ") }
+            // What libvirt 9.0 cannot, of any emulator; and what it says now and then where virsh has the driver in itself.
+            let failures = result.errors.split(separator: "\n").filter {
+                $0.hasPrefix("error: ") && !$0.contains("references were leaked after disconnect")
+            }
             #expect(
                 failures.count == 2 && failures.last?.contains("revert to external snapshot") == true, "\(failures)")
         }

@@ -2,7 +2,6 @@
 
 import JSON
 import KVM
-import Synchronization
 
 /// A command whose answer does not depend on a machine.
 struct QEMUAnswer: Sendable {
@@ -25,9 +24,10 @@ struct QEMUAnswer: Sendable {
         self.answer = answer
     }
 
-    /// Whether this process has a machine: then there is KVM, which a confined process may not open to find out.
-    static let hasMachine = Atomic(false)
-    private static var hasKVM: Bool { hasMachine.load(ordering: .relaxed) || (try? KVMSystem()) != nil }
+    /// How many vCPUs KVM gives a machine at most; nil: there is no KVM. Asked once, and before the process is confined: then it
+    /// may not open KVM any more.
+    static let mostVCPUs: Int? = (try? KVMSystem())?.maxVCPUs
+    private static var hasKVM: Bool { mostVCPUs != nil }
 
     /// Every one of them.
     static let all: [QEMUAnswer] = [
@@ -85,11 +85,10 @@ struct QEMUAnswer: Sendable {
     ]
 
     private static var machines: JSON {
-        let most = (try? KVMSystem())?.maxVCPUs ?? 1
-        return .array(
+        .array(
             QEMUMachineType.all.enumerated().map { index, type in
                 var members = [
-                    JSONMember("name", .string(type.name)), JSONMember("cpu-max", JSON(most)),
+                    JSONMember("name", .string(type.name)), JSONMember("cpu-max", JSON(mostVCPUs ?? 1)),
                     JSONMember("hotpluggable-cpus", false), JSONMember("numa-mem-supported", false),
                     JSONMember("deprecated", false),
                 ]

@@ -149,7 +149,7 @@ public enum QEMUProcess {
         for word in options.ignored { complain("\(word): accepted, and changes nothing here") }
         var reach = paths.map { Reach(Reach.folder(of: $0), .removeFiles) }
         if let folder = options.peekFolder { reach.append(Reach(folder, .writeFiles)) }
-        QEMUAnswer.hasMachine.store(true, ordering: .relaxed)
+        _ = QEMUAnswer.mostVCPUs
         let monitor = try GuestMonitor(options.run, face: .qemu, sockets: listeners, reach: reach) { () throws(Errno) in
             if options.isDaemon { try Background.letGo() }
         }
