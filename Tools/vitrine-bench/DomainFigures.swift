@@ -38,31 +38,22 @@ func domainRows(vitrine: String, rounds: Int) -> [Row] {
     ]
 }
 
-/// A libvirtd of its own, which ends with the shell: namespaces, and empty memory for its folders.
-private let domainNamespace = """
-    set -e
-    umount -R -l /sys/fs/cgroup 2>/dev/null || true
-    for folder in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
-        mkdir -p $folder
-        mount -t tmpfs -o mode=755 none $folder
-    done
-    mkdir -p /run/lock /run/vitrine/bin /run/vitrine/share/vitrine
-    mkdir -m 1777 /run/scratch
-    cp "$1" "$1-qemu" "$1-libvirt" /run/vitrine/bin
-    cp "$2" "$3" /run/vitrine/share/vitrine
-    printf 'stdio_handler = "file"\\nsecurity_driver = "none"\\n' >/etc/libvirt/qemu.conf
-    printf 'auth_unix_rw = "none"\\n' >/etc/libvirt/libvirtd.conf
-    libvirtd -d -p /run/libvirtd.pid
-    cd /run/scratch
-    mkdir -p root/bin root/proc root/dev
-    cp "$(ls /boot/vmlinuz-* | tail -n 1)" kernel
-    chmod 644 kernel
-    cp /bin/busybox root/bin/busybox
-    printf '#!/bin/busybox sh\\necho READY\\nwhile :; do /bin/busybox sleep 1000; done\\n' >root/init
-    chmod 755 root/init
-    (cd root && find . | cpio -o -H newc --quiet) >initrd
-    python3 -c "$5" "$4"
-    """
+/// What runs in there, with the executables and images it is given.
+private let domainNamespace =
+    libvirtdFolders + """
+        cp "$1" "$1-qemu" "$1-libvirt" /run/vitrine/bin
+        cp "$2" "$3" /run/vitrine/share/vitrine
+        libvirtd -d -p /run/libvirtd.pid
+        cd /run/scratch
+        mkdir -p root/bin root/proc root/dev
+        cp "$(ls /boot/vmlinuz-* | tail -n 1)" kernel
+        chmod 644 kernel
+        cp /bin/busybox root/bin/busybox
+        printf '#!/bin/busybox sh\\necho READY\\nwhile :; do /bin/busybox sleep 1000; done\\n' >root/init
+        chmod 755 root/init
+        (cd root && find . | cpio -o -H newc --quiet) >initrd
+        python3 -c "$5" "$4"
+        """
 
 /// Runs in there and prints the medians of what it measured, in seconds and bytes.
 private let domainClient = #"""

@@ -44,25 +44,16 @@ func libvirtRows(emulator: String, rounds: Int) -> [Row] {
     ]
 }
 
-/// A libvirtd of its own, which ends with the shell: namespaces, and empty memory for its folders.
-private let libvirtNamespace = """
-    set -e
-    umount -R -l /sys/fs/cgroup 2>/dev/null || true
-    for folder in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
-        mkdir -p $folder
-        mount -t tmpfs -o mode=755 none $folder
-    done
-    mkdir -p /run/lock /run/vitrine/bin /run/vitrine/share/vitrine
-    mkdir -m 1777 /run/scratch
-    cp "$1" /run/vitrine/bin/vitrine-qemu
-    cp "$2" /run/vitrine/share/vitrine
-    cp "$3" /run/first-byte.elf
-    printf 'stdio_handler = "file"\\nsecurity_driver = "none"\\n' >/etc/libvirt/qemu.conf
-    printf 'auth_unix_rw = "none"\\n' >/etc/libvirt/libvirtd.conf
-    libvirtd -d -p /run/libvirtd.pid
-    python3 -c "$5" /run/vitrine/bin/vitrine-qemu /usr/bin/qemu-system-x86_64 /run/vitrine/share/vitrine/vitrine-osv.elf \\
-        /run/first-byte.elf "$4"
-    """
+/// What runs in there, with the executables and images it is given.
+private let libvirtNamespace =
+    libvirtdFolders + """
+        cp "$1" /run/vitrine/bin/vitrine-qemu
+        cp "$2" /run/vitrine/share/vitrine
+        cp "$3" /run/first-byte.elf
+        libvirtd -d -p /run/libvirtd.pid
+        python3 -c "$5" /run/vitrine/bin/vitrine-qemu /usr/bin/qemu-system-x86_64 /run/vitrine/share/vitrine/vitrine-osv.elf \\
+            /run/first-byte.elf "$4"
+        """
 
 /// Runs in there and prints the medians of what it measured, in seconds and KiB.
 private let libvirtClient = #"""
