@@ -27,8 +27,8 @@ struct Core {
     /// The guest asked for a reset and waits for it.
     var awaitingReset = false
     var workers: [Worker]
-    var threads: [HostThread] = []
-    var watch: HostThread?
+    /// The vCPUs' threads run, or are about to.
+    var hasThreads = false
     var stages: [StageReport] = []
     var snapshots: [StageSnapshot] = []
     var protocolErrors: UInt64 = 0
@@ -41,6 +41,16 @@ struct Core {
 
     /// What a debugger has set up; nil without one.
     var debug: DebugState?
+    /// When the last debugger left (CLOCK_MONOTONIC in nanoseconds); nil: there was none.
+    var debuggerLeft: UInt64?
+
+    /// Whether a debugger is there, or left within the last two seconds: a vCPU that it left in HLT may still be left halted by the
+    /// interrupt that ends that.
+    var isDebugged: Bool {
+        if debug != nil { return true }
+        guard let left = debuggerLeft else { return false }
+        return monotonicNanoseconds() &- left < 2_000_000_000
+    }
 
     init(vcpus: Int) {
         workers = Array(repeating: Worker(), count: vcpus)

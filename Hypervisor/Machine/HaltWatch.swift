@@ -1,5 +1,7 @@
 // Finds guests that halted for good: with the interrupt controllers in the kernel, HLT never comes back from KVM_RUN.
 //
+// From a debugger's coming on, vCPUs are looked for besides that stepping has left halted: more often until shortly after it left.
+//
 // Once a second the statistic `blocking` of each vCPU is read, which costs no guest anything. Only if all of them block
 // are they asked, one kick each, whether an interrupt could still wake them.
 
@@ -13,11 +15,11 @@ extension Machine {
         while true {
             let known = isDebugged
             let look: Bool? = core.wait(nanoseconds: known ? 20_000_000 : 1_000_000_000) { core in
-                core.terminate ? false : (core.debug != nil) != known ? true : nil
+                core.terminate ? false : core.isDebugged != known ? true : nil
             }
             if look == false { return }
-            isDebugged = core.withLock { $0.debug != nil }
-            if isDebugged { wakeWronglyHalted() }
+            isDebugged = core.withLock { $0.isDebugged }
+            if core.withLock({ $0.debug != nil || $0.debuggerLeft != nil }) { wakeWronglyHalted() }
             let running = core.withLock { $0.state == .running && !$0.haltTold && !$0.terminate }
             guard running, allBlocked(), allHaltedForever() else { continue }
             let tell = core.update { core in
