@@ -41,6 +41,8 @@ struct Core {
 
     /// What a debugger has set up; nil without one.
     var debug: DebugState?
+    /// Whether there ever was one.
+    var wasDebugged = false
 
     init(vcpus: Int) {
         workers = Array(repeating: Worker(), count: vcpus)
