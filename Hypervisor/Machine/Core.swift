@@ -1,7 +1,6 @@
 // What control threads and vCPU threads share, all of it behind one lock.
 
 import KVM
-import SystemCalls
 
 /// A machine's shared state.
 struct Core {
@@ -41,16 +40,8 @@ struct Core {
 
     /// What a debugger has set up; nil without one.
     var debug: DebugState?
-    /// When the last debugger left (CLOCK_MONOTONIC in nanoseconds); nil: there was none.
-    var debuggerLeft: UInt64?
-
-    /// Whether a debugger is there, or left within the last two seconds: a vCPU that it left in HLT may still be left halted by the
-    /// interrupt that ends that.
-    var isDebugged: Bool {
-        if debug != nil { return true }
-        guard let left = debuggerLeft else { return false }
-        return monotonicNanoseconds() &- left < 2_000_000_000
-    }
+    /// Whether there ever was one.
+    var wasDebugged = false
 
     init(vcpus: Int) {
         workers = Array(repeating: Worker(), count: vcpus)

@@ -108,6 +108,7 @@ extension Machine {
         let ran = state == .running
         pause()
         core.update { core in
+            core.wasDebugged = true
             core.debug = DebugState(
                 abilities: abilities, runsAfterwards: ran, actions: Array(repeating: .run, count: vcpus.count),
                 places: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count))
@@ -129,7 +130,6 @@ extension Machine {
             stepsInTurn.store(false, ordering: .relaxed)
             core.update { core in
                 core.debug = nil
-                core.debuggerLeft = monotonicNanoseconds()
                 for index in core.workers.indices { core.workers[index].held = false }
             }
         }

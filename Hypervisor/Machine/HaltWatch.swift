@@ -1,7 +1,5 @@
 // Finds guests that halted for good: with the interrupt controllers in the kernel, HLT never comes back from KVM_RUN.
 //
-// From a debugger's coming on, vCPUs are looked for besides that stepping has left halted: more often until shortly after it left.
-//
 // Once a second the statistic `blocking` of each vCPU is read, which costs no guest anything. Only if all of them block
 // are they asked, one kick each, whether an interrupt could still wake them.
 
@@ -10,16 +8,25 @@ import SystemCalls
 
 extension Machine {
     /// The watch's thread.
+    ///
+    /// A HLT that was stepped over can halt its vCPU wrongly some instructions later, when the debugger has gone: a guest that was
+    /// debugged once is looked at for ever, often for some seconds.
     func watchForHalt() {
         var isDebugged = false
+        var often: UInt64 = 0
         while true {
             let known = isDebugged
-            let look: Bool? = core.wait(nanoseconds: known ? 20_000_000 : 1_000_000_000) { core in
-                core.terminate ? false : core.isDebugged != known ? true : nil
+            let isOften = known || monotonicNanoseconds() < often
+            let look: Bool? = core.wait(nanoseconds: isOften ? 20_000_000 : 1_000_000_000) { core in
+                core.terminate ? false : (core.debug != nil) != known ? true : nil
             }
             if look == false { return }
-            isDebugged = core.withLock { $0.isDebugged }
-            if core.withLock({ $0.debug != nil || $0.debuggerLeft != nil }) { wakeWronglyHalted() }
+            let wasDebugged = core.withLock { core in
+                isDebugged = core.debug != nil
+                return core.wasDebugged
+            }
+            if isDebugged || known { often = monotonicNanoseconds() &+ 5_000_000_000 }
+            if wasDebugged { wakeWronglyHalted() }
             let running = core.withLock { $0.state == .running && !$0.haltTold && !$0.terminate }
             guard running, allBlocked(), allHaltedForever() else { continue }
             let tell = core.update { core in
