@@ -30,8 +30,8 @@ public final class GuestMonitor {
     let debugger = Debugger()
     let transfer = Transfer()
     let dump = Dump()
-    /// What `getfd` brought, by name.
-    var descriptors: [String: SharedDescriptor] = [:]
+    /// What `getfd` brought, by name, with the connection that brought it.
+    var descriptors: [String: (descriptor: SharedDescriptor, connection: Int)] = [:]
     /// Whether the machine waits for a guest to fill it (`migrate-incoming`).
     var isAwaitingGuest = false
     /// Whether a guest that cannot be saved or dumped is to go on.
@@ -207,6 +207,7 @@ public final class GuestMonitor {
         handleTransfer()
         handleDump()
         checkHolder()
+        dropDescriptors()
         for answer in exec.pump() { reply(answer) }
         tableWatch.tell(server)
         debugger.check(server, machine)
