@@ -21,7 +21,7 @@ SWIFTFLAGS ?=
 # chromium is not among them (it is 300 MB): where it is installed, the page of --format html is tried in it, else that is skipped.
 BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev libseccomp-dev libvirt-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 qemu-system-arm linux-image-amd64 busybox-static cpio gcc libc6-dev python3 \
-	util-linux gdb strace binutils libvirt-daemon-system libvirt-clients dpkg-dev zsh fish mandoc man-db
+	util-linux gdb strace binutils libvirt-daemon-system libvirt-clients dropbear-bin openssh-client dpkg-dev zsh fish mandoc man-db
 
 PACKAGE_PACKAGES := $(BUILD_PACKAGES) binutils dpkg-dev
 
