@@ -17,7 +17,7 @@ extension Machine {
             }
             if look == false { return }
             isDebugged = core.withLock { $0.debug != nil }
-            if isDebugged { wakeWronglyHalted() }
+            if isDebugged { wakeWronglyHalted() } else { endTraps() }
             let running = core.withLock { $0.state == .running && !$0.haltTold && !$0.terminate }
             guard running, allBlocked(), allHaltedForever() else { continue }
             let tell = core.update { core in
