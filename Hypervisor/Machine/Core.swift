@@ -43,6 +43,8 @@ struct Core {
     var debug: DebugState?
     /// Until when what a debugger's steps have left in the guest is caught, by CLOCK_MONOTONIC; nil: nothing is.
     var catchesTrapsUntil: UInt64?
+    /// Whether there ever was one.
+    var wasDebugged = false
 
     init(vcpus: Int) {
         workers = Array(repeating: Worker(), count: vcpus)

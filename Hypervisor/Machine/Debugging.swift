@@ -110,6 +110,7 @@ extension Machine {
         let ran = state == .running
         pause()
         core.update { core in
+            core.wasDebugged = true
             core.debug = DebugState(
                 abilities: abilities, runsAfterwards: ran, actions: Array(repeating: .run, count: vcpus.count),
                 places: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count),

@@ -8,16 +8,28 @@ import SystemCalls
 
 extension Machine {
     /// The watch's thread.
+    ///
+    /// A HLT that was stepped over can halt its vCPU wrongly some instructions later, when the debugger has gone: a guest that was
+    /// debugged once is looked at for ever, often for some seconds.
     func watchForHalt() {
         var isDebugged = false
+        var often: UInt64 = 0
         while true {
             let known = isDebugged
-            let look: Bool? = core.wait(nanoseconds: known ? 20_000_000 : 1_000_000_000) { core in
+            let isOften = known || monotonicNanoseconds() < often
+            let look: Bool? = core.wait(nanoseconds: isOften ? 20_000_000 : 1_000_000_000) { core in
                 core.terminate ? false : (core.debug != nil) != known ? true : nil
             }
             if look == false { return }
-            isDebugged = core.withLock { $0.debug != nil }
-            if isDebugged { wakeWronglyHalted() } else { endTraps() }
+            let wasDebugged = core.withLock { core in
+                isDebugged = core.debug != nil
+                return core.wasDebugged
+            }
+            if isDebugged || known { often = monotonicNanoseconds() &+ 5_000_000_000 }
+            if wasDebugged {
+                wakeWronglyHalted()
+                endTraps()
+            }
             let running = core.withLock { $0.state == .running && !$0.haltTold && !$0.terminate }
             guard running, allBlocked(), allHaltedForever() else { continue }
             let tell = core.update { core in
