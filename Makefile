@@ -26,7 +26,7 @@ TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 qemu-system-arm linux-image-a
 PACKAGE_PACKAGES := $(BUILD_PACKAGES) binutils dpkg-dev
 
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
-HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
+HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils gdb
 
 .PHONY: all build demo test test-hardware lint format bench fuzz faults soak install uninstall deb clean build-packages \
 	test-packages hardware-packages package-packages

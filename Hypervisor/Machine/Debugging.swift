@@ -92,6 +92,8 @@ struct DebugState {
     var places: [(address: UInt64, handlers: HandlerTable)?]
     /// Of each vCPU: the compared place that its last step changed.
     var changes: [GVA?]
+    /// Of each vCPU: whether it has stepped since the debugger came.
+    var stepped: [Bool]
     /// Watchpoints that were hit while another stop was told.
     var pending: [(vcpu: Int, reason: DebugReason)] = []
 
@@ -111,7 +113,8 @@ extension Machine {
             core.wasDebugged = true
             core.debug = DebugState(
                 abilities: abilities, runsAfterwards: ran, actions: Array(repeating: .run, count: vcpus.count),
-                places: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count))
+                places: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count),
+                stepped: Array(repeating: false, count: vcpus.count))
         }
         return ran
     }
@@ -123,10 +126,11 @@ extension Machine {
         pause()
         control.withLock { _ in
             unpatch(debug.patches)
-            for vcpu in vcpus { try? vcpu.setGuestDebug() }
+            for (vcpu, stepped) in zip(vcpus, debug.stepped) { try? vcpu.setGuestDebug(catchesTraps: stepped) }
             stepsInTurn.store(false, ordering: .relaxed)
             core.update { core in
                 core.debug = nil
+                core.catchesTrapsUntil = debug.stepped.contains(true) ? Machine.endOfTraps() : nil
                 for index in core.workers.indices { core.workers[index].held = false }
             }
         }
@@ -234,7 +238,10 @@ extension Machine {
         let start =
             debug.steps(action)
             ? handlers(of: vcpu).map { (address: (try? vcpu.registers().rip) ?? 0, handlers: $0) } : nil
-        core.update { $0.debug?.places[index] = start }
+        core.update { core in
+            core.debug?.places[index] = start
+            if debug.steps(action) { core.debug?.stepped[index] = true }
+        }
         try setGuestDebug(vcpu, action, debug)
     }
 
@@ -243,7 +250,8 @@ extension Machine {
     ) throws(KVMError) {
         try vcpu.setGuestDebug(
             singleStep: debug.steps(action), softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
-            blocksInterrupts: action == .step && debug.abilities.blocksInterrupts, injectsBreakpoint: injectsBreakpoint)
+            blocksInterrupts: action == .step && debug.abilities.blocksInterrupts,
+            catchesTraps: debug.stepped[Int(vcpu.number)], injectsBreakpoint: injectsBreakpoint)
     }
 
     /// A vCPU stopped, on its thread; true if it goes on at once.
@@ -251,12 +259,15 @@ extension Machine {
         let number = Int(vcpu.number)
         guard let debug = core.withLock({ $0.debug }) else {
             // Left over from a debugger that is gone.
-            try? vcpu.setGuestDebug()
+            if stop.isStep { dropTrapFlag(vcpu) } else { try? vcpu.setGuestDebug() }
             return true
         }
-        if stop.dr6 >> 14 & 1 != 0 { stepped(vcpu, to: stop.address, debug) }
+        if stop.isStep { stepped(vcpu, to: stop.address, debug) }
         guard let reason = reason(of: stop, number, debug) else {
-            guard stop.exception == 3 else { return true }
+            guard stop.exception == 3 else {
+                if stop.isStep && !debug.steps(debug.actions[number]) { dropTrapFlag(vcpu) }
+                return true
+            }
             // An INT3 of the guest's own.
             try? setGuestDebug(vcpu, debug.actions[number], debug, injectsBreakpoint: true)
             return true
