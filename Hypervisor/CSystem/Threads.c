@@ -2,6 +2,7 @@
 #include "CSystemThreads.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -32,5 +33,7 @@ long csystem_block_signals_but_kick(void) {
     sigdelset(&set, SIGSYS);
     return -(long)pthread_sigmask(SIG_SETMASK, &set, 0);
 }
+
+void csystem_share_heap(void) { mallopt(M_ARENA_MAX, 1); }
 
 void csystem_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

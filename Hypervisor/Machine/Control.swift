@@ -9,53 +9,26 @@ import SystemCalls
 
 extension Machine {
     /// Starts the vCPUs. With `stopAt` entry they stay parked, and the event `stopped` is told here.
-    ///
-    /// - Parameter confine: called when every thread that the machine will ever have is there, and before the guest's first
-    ///   instruction; nil: threads are made when they are needed.
-    public func start(_ confine: (() throws(Errno) -> Void)? = nil) throws(MachineError) {
+    public func start() throws(MachineError) {
         let held = configuration.stopAt == .entry || isIncoming
         let begin: Bool = control.withLock { _ in
             core.withLock { core in
                 guard !core.started, !core.terminate else { return false }
                 core.started = true
-                core.park = held || confine != nil
+                core.hasThreads = true
+                core.park = held
                 core.state = held ? .prelaunch : .running
                 core.startTime = monotonicNanoseconds()
                 return true
             }
         }
         guard begin else { throw .state(state, "the guest cannot be started") }
-        do {
-            for index in vcpus.indices {
-                // 256 KiB of address space; what is not used is not resident.
-                let thread = try HostThread(name: "vcpu \(index)", role: .vcpu, stackSize: 256 << 10) {
-                    self.run(index)
-                }
-                core.update { $0.threads.append(thread) }
-            }
-            let watch = try HostThread(name: "halt watch", role: .watch, stackSize: 64 << 10) { self.watchForHalt() }
-            core.update { $0.watch = watch }
-            if confine != nil {
-                try transferThread.prepare()
-                try tableLogThread.prepare()
-            }
+        do throws(Errno) {
+            for index in vcpus.indices { try threads.vcpus[index].begin { self.run(index) } }
+            try threads.haltWatch.begin { self.watchForHalt() }
         } catch {
             terminate()
             throw .call(error)
-        }
-        // Who asks for the threads' numbers finds them: they have some once they run, which a busy host may put off.
-        for thread in core.withLock({ $0.threads }) {
-            for _ in 0..<5000 {
-                if thread.id != 0 { break }
-                sleepThread(milliseconds: 1)
-            }
-        }
-        if let confine {
-            do throws(Errno) { try confine() } catch {
-                terminate()
-                throw .call(error)
-            }
-            if !held { core.update { $0.park = false } }
         }
         if held, !isIncoming { events(.stopped(at: .entry)) }
     }
@@ -143,20 +116,10 @@ extension Machine {
     /// Ends the vCPUs and joins their threads. The memory stays until the machine is released.
     public func terminate() {
         control.withLock { _ in
-            let threads = core.update { core in
-                core.terminate = true
-                return core.threads
-            }
+            core.update { $0.terminate = true }
             kickAll()
-            for thread in threads { thread.join() }
-            let watch = core.update { core in
-                defer { core.watch = nil }
-                return core.watch
-            }
-            watch?.join()
-            tableLogThread.end()
-            transferThread.end()
-            core.update { $0.threads = [] }
+            threads.end()
+            core.update { $0.hasThreads = false }
         }
     }
 

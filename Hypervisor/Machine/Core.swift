@@ -1,7 +1,6 @@
 // What control threads and vCPU threads share, all of it behind one lock.
 
 import KVM
-import SystemCalls
 
 /// A machine's shared state.
 struct Core {
@@ -27,8 +26,8 @@ struct Core {
     /// The guest asked for a reset and waits for it.
     var awaitingReset = false
     var workers: [Worker]
-    var threads: [HostThread] = []
-    var watch: HostThread?
+    /// The vCPUs' threads run, or are about to.
+    var hasThreads = false
     var stages: [StageReport] = []
     var snapshots: [StageSnapshot] = []
     var protocolErrors: UInt64 = 0

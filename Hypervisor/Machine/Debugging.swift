@@ -126,7 +126,10 @@ extension Machine {
         pause()
         control.withLock { _ in
             unpatch(debug.patches)
-            for (vcpu, stepped) in zip(vcpus, debug.stepped) { try? vcpu.setGuestDebug(catchesTraps: stepped) }
+            for (vcpu, stepped) in zip(vcpus, debug.stepped) {
+                settle(vcpu)
+                try? vcpu.setGuestDebug(catchesTraps: stepped)
+            }
             stepsInTurn.store(false, ordering: .relaxed)
             core.update { core in
                 core.debug = nil
@@ -235,6 +238,7 @@ extension Machine {
     /// Has a vCPU stop where it is to. One that runs past places that are compared steps all the way.
     private func arm(_ index: Int, _ action: DebugAction, _ debug: DebugState) throws(KVMError) {
         let vcpu = vcpus[index]
+        settle(vcpu)
         let start =
             debug.steps(action)
             ? handlers(of: vcpu).map { (address: (try? vcpu.registers().rip) ?? 0, handlers: $0) } : nil
@@ -293,6 +297,16 @@ extension Machine {
         guard let before = debug.places[number] else { return }
         hideTrapFlag(vcpu, from: before.address, to: address, before.handlers)
         core.update { $0.debug?.places[number]?.address = address }
+    }
+
+    /// The same for a vCPU that a kick has parked: of a step that was under way then, its stop never comes. The vCPU is parked.
+    private func settle(_ vcpu: VCPU) {
+        guard let debug = core.withLock({ $0.debug }), let registers = try? vcpu.registers() else { return }
+        if debug.places[Int(vcpu.number)] != nil {
+            stepped(vcpu, to: registers.rip, debug)
+        } else if registers.rflags & 0x200 == 0 {
+            wakeIfWronglyHalted(vcpu, at: registers.rip)
+        }
     }
 
     /// Where KVM emulates ring 0, a vCPU that is debugged and goes from the interrupt that ended its HLT to another thread may be left halted there:

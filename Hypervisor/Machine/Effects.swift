@@ -108,10 +108,7 @@ extension Machine {
     /// Gets a vCPU to look at what is asked of it. The question must have been put before.
     func kick(_ index: Int) {
         vcpus[index].requestExit()
-        let thread = core.withLock { core in
-            core.workers[index].parked || index >= core.threads.count ? nil : core.threads[index]
-        }
-        thread?.kick()
+        if core.withLock({ $0.hasThreads && !$0.workers[index].parked }) { threads.vcpus[index].kick() }
     }
 
     /// Instructions that KVM has emulated, summed over the vCPUs; nil if KVM does not count them.

@@ -56,9 +56,8 @@ public final class Machine: Sendable {
     let stepsInTurn = Atomic(false)
     /// Held by the vCPU that executes one.
     let stepTurn = Guarded(())
-    /// Moves memory into files and out of them, for whoever asks.
-    public let transferThread = TaskThread(name: "transfer", role: .transfer, stackSize: 1 << 20)
-    let tableLogThread = TaskThread(name: "table log", role: .watch, stackSize: 128 << 10)
+    /// Its threads.
+    public let threads: MachineThreads
     /// Opened before the vCPUs run: opening waits for a vCPU, reading does not. nil where KVM has none.
     let vcpuStatistics: [Statistics?]
     let unbackedReads = Atomic<UInt64>(0)
@@ -67,20 +66,19 @@ public final class Machine: Sendable {
     /// Makes a machine and loads its kernel; nothing runs yet.
     ///
     /// - Parameters:
+    ///   - threads: its threads, for as many vCPUs as it has; nil: they are made when they are needed.
     ///   - incoming: it is to be filled with a saved guest (`fill`): no kernel is loaded, and it starts parked.
     ///   - events: called on vCPU threads; see `MachineEvent`.
     public init(
-        _ configuration: MachineConfiguration, system: KVMSystem, incoming: Bool = false,
+        _ configuration: MachineConfiguration, system: KVMSystem, threads: MachineThreads? = nil,
+        incoming: Bool = false,
         events: @escaping @Sendable (MachineEvent) -> Void
     ) throws(MachineError) {
         isIncoming = incoming
         self.configuration = configuration
         self.events = events
-        guard configuration.vcpus >= 1 else { throw .input("a guest needs at least 1 vCPU") }
-        let most = system.maxVCPUs
-        guard configuration.vcpus <= most else {
-            throw .input("\(configuration.vcpus) vCPUs are more than KVM allows on this host: \(most)")
-        }
+        try Machine.check(configuration, system)
+        self.threads = threads ?? MachineThreads(vcpus: configuration.vcpus)
         do {
             let cpuid = try system.supportedCPUID()
             self.cpuid = cpuid
@@ -157,6 +155,15 @@ public final class Machine: Sendable {
         core = Guarded(Core(vcpus: configuration.vcpus))
     }
 
+    /// Whether this host can have so many vCPUs.
+    public static func check(_ configuration: MachineConfiguration, _ system: KVMSystem) throws(MachineError) {
+        guard configuration.vcpus >= 1 else { throw .input("a guest needs at least 1 vCPU") }
+        let most = system.maxVCPUs
+        guard configuration.vcpus <= most else {
+            throw .input("\(configuration.vcpus) vCPUs are more than KVM allows on this host: \(most)")
+        }
+    }
+
     private static func loader(
         _ configuration: MachineConfiguration, _ plan: MemoryPlan
     ) -> Result<Loader, MachineError> {
@@ -184,7 +191,8 @@ public final class Machine: Sendable {
     public var stages: [StageReport] { core.withLock { $0.stages } }
     /// Kernel thread ids of the vCPUs (gettid(2)), by number; empty before the start and after the end.
     public var threadIDs: [Int32] {
-        let threads = core.withLock { $0.threads }
+        guard core.withLock({ $0.hasThreads }) else { return [] }
+        let threads = threads.vcpus
         return threads.indices.map { index in
             // A thread that was only just made says its id once it runs.
             while threads[index].id == 0, !core.withLock({ $0.workers[index].ended || $0.terminate }) {

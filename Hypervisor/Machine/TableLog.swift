@@ -57,7 +57,7 @@ public final class TableLog: Sendable {
             throw .kvm(error)
         }
         do throws(Errno) {
-            try machine.tableLogThread.begin { [self] in run() }
+            try machine.threads.tableLog.begin { [self] in run() }
             isRunning.store(true, ordering: .sequentiallyConsistent)
         } catch {
             try? machine.virtualMachine.setSlot(slot)
@@ -86,7 +86,7 @@ public final class TableLog: Sendable {
     public func stop() {
         stopping.signal()
         guard isRunning.exchange(false, ordering: .sequentiallyConsistent) else { return }
-        machine.tableLogThread.wait()
+        machine.threads.tableLog.wait()
         try? machine.virtualMachine.setSlot(slot)
     }
 
@@ -162,7 +162,7 @@ public final class TableLog: Sendable {
             switches.append(one)
         }
         // Of a vCPU that sleeps it is known when it has woken once.
-        for thread in machine.core.withLock({ $0.threads }) { thread.kick() }
+        for thread in machine.threads.vcpus { thread.kick() }
         return switches
     }
 

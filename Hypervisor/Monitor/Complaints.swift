@@ -48,6 +48,5 @@ public struct ComplaintStyle: Sendable {
 /// - Parameter details: lines below it, indented.
 func complain(_ message: String, details: [String] = []) {
     let lines = [ComplaintStyle.current.prefix + message] + details.map { "  \($0)" }
-    let text = Array(lines.joined(separator: "\n").utf8) + [10]
-    _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    writeToStandardError(lines.joined(separator: "\n") + "\n")
 }

@@ -8,23 +8,28 @@ import Sandbox
 import SystemCalls
 
 extension GuestMonitor {
-    /// Confines the process, starts the machine's threads, and confines this one, before the guest's first instruction.
-    static func confine(
-        _ filters: FilterSet, _ reach: [Reach], _ machine: Machine
-    ) throws(MonitorError) -> (Sandbox, Confinement?) {
-        warmUp()
-        let own = Confinement.ownFile()
-        let sandbox: Sandbox
+    /// Begins to confine the process, and makes the machine's threads with that.
+    ///
+    /// - Parameter reach: folders in which something remains to be done by name, besides what the options ask for.
+    static func beginConfinement(
+        _ options: RunOptions, _ reach: [Reach], _ folder: GuestPaths?, opensFiles: Bool, _ threads: MachineThreads
+    ) throws(MonitorError) -> Sandbox {
+        let all = reach + GuestMonitor.reach(options, folder)
         do throws(Errno) {
-            sandbox = try Sandbox(filters, reach: reach)
-        } catch {
-            throw .unable("the guest's process cannot be confined: \(error); --sandbox off runs it without")
-        }
-        do throws(MachineError) {
-            try machine.start { () throws(Errno) in try sandbox.enterControl() }
-        } catch { throw .machine(error) }
-        guard let own else { return (sandbox, nil) }
-        return (sandbox, Confinement(reading: own))
+            return try Sandbox(options.sandbox, opensFiles: opensFiles, reach: all) { role throws(Errno) in
+                try threads.prepare(role)
+            }
+        } catch { throw GuestMonitor.unconfined(error) }
+    }
+
+    /// Confines this thread, the last one, before the guest's first instruction.
+    static func enter(_ sandbox: Sandbox) throws(MonitorError) {
+        warmUp()
+        do throws(Errno) { try sandbox.enterControl() } catch { throw GuestMonitor.unconfined(error) }
+    }
+
+    private static func unconfined(_ error: Errno) -> MonitorError {
+        .unable("the guest's process cannot be confined: \(error); --sandbox off runs it without")
     }
 
     /// Where something remains to be done by name: the guest's folder goes at the end, a console's socket as well, and a core
@@ -64,6 +69,6 @@ extension GuestMonitor {
 
     /// Does what needs a file to be opened, on the thread that may.
     func onTransferThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) throws(QMPError) -> Value {
-        do throws(Errno) { return try machine.transferThread.run(body) } catch { throw .generic(error.description) }
+        do throws(Errno) { return try machine.threads.transfer.run(body) } catch { throw .generic(error.description) }
     }
 }

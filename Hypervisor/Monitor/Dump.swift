@@ -46,7 +46,7 @@ final class Dump {
         let stream = TransferStream(descriptor)
         let shared = Guarded(Shared())
         do throws(Errno) {
-            let thread = machine.transferThread
+            let thread = machine.threads.transfer
             try thread.begin {
                 var failure: SavedGuestError?
                 do throws(SavedGuestError) {

@@ -90,7 +90,7 @@ extension GuestMonitor {
         let machine = machine
         let layout = options.machine.layout
         do throws(Errno) {
-            let failure = try machine.transferThread.run { () -> SavedGuestError? in
+            let failure = try machine.threads.transfer.run { () -> SavedGuestError? in
                 do throws(SavedGuestError) {
                     try writeNamedCore(of: machine, path, layout: layout)
                     return nil

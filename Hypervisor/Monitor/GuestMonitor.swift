@@ -30,8 +30,8 @@ public final class GuestMonitor {
     let debugger = Debugger()
     let transfer = Transfer()
     let dump = Dump()
-    /// What `getfd` brought, by name.
-    var descriptors: [String: SharedDescriptor] = [:]
+    /// What `getfd` brought, by name, with the connection that brought it.
+    var descriptors: [String: (descriptor: SharedDescriptor, connection: Int)] = [:]
     /// Whether the machine waits for a guest to fill it (`migrate-incoming`).
     var isAwaitingGuest = false
     /// Whether a guest that cannot be saved or dumped is to go on.
@@ -75,18 +75,11 @@ public final class GuestMonitor {
     ) throws(MonitorError) {
         self.options = options
         self.face = face
+        if ownsProcess { HostThread.shareHeap() }
         // Before any thread is started: each inherits the blocked signals.
         do throws(Errno) {
             signals = ownsProcess ? try SignalReader([SIGINT, SIGTERM, SIGHUP]) : nil
             queue = try EventQueue()
-        } catch {
-            throw .call(error)
-        }
-        let filters: FilterSet?
-        do throws(Errno) {
-            filters =
-                ownsProcess && options.sandbox != .off
-                ? try FilterSet(options.sandbox, opensFiles: options.panicCore != nil || face.isQEMU) : nil
         } catch {
             throw .call(error)
         }
@@ -97,7 +90,13 @@ public final class GuestMonitor {
         }
         do throws(MonitorError) {
             if options.isDetached, let folder { GuestMonitor.logErrors(to: folder.paths.log) }
-            machine = try GuestMonitor.makeMachine(options, queue)
+            let system = try GuestMonitor.openKVM(options)
+            let threads = MachineThreads(vcpus: options.machine.vcpus)
+            sandbox =
+                ownsProcess && options.sandbox != .off
+                ? try GuestMonitor.beginConfinement(
+                    options, reach, folder?.paths, opensFiles: options.panicCore != nil || face.isQEMU, threads) : nil
+            machine = try GuestMonitor.makeMachine(options, system, threads, queue)
             do throws(Errno) {
                 console = try ConsoleHub(port: machine.console, choice: options.console)
                 if let sockets {
@@ -124,14 +123,11 @@ public final class GuestMonitor {
             }
             if options.console == .stdio { terminal = RawTerminal(STDIN_FILENO) }
             do throws(Errno) { try beforeConfinement() } catch { throw MonitorError.call(error) }
-            if let filters {
-                let all = reach + GuestMonitor.reach(options, folder?.paths)
-                (sandbox, confinement) = try GuestMonitor.confine(filters, all, machine)
-            } else {
-                sandbox = nil
-                confinement = nil
-                do throws(MachineError) { try machine.start() } catch { throw MonitorError.machine(error) }
-            }
+            let status = sandbox == nil ? nil : Confinement.ownFile()
+            if let sandbox { try GuestMonitor.enter(sandbox) }
+            do throws(MachineError) { try machine.start() } catch { throw MonitorError.machine(error) }
+            // Reading it takes a while, for which no guest has to wait.
+            confinement = if let status { Confinement(reading: status) } else { nil }
             isAwaitingGuest = options.isIncoming
             if let saved {
                 do throws(SavedGuestError) { try restore(saved) } catch {
@@ -211,6 +207,7 @@ public final class GuestMonitor {
         handleTransfer()
         handleDump()
         checkHolder()
+        dropDescriptors()
         for answer in exec.pump() { reply(answer) }
         tableWatch.tell(server)
         debugger.check(server, machine)
@@ -243,14 +240,20 @@ public final class GuestMonitor {
         return try command.run(self, &taken, connection)
     }
 
-    private static func makeMachine(
-        _ options: RunOptions, _ queue: EventQueue
-    ) throws(MonitorError) -> Machine {
+    /// Opens KVM, if it can have what the options ask for.
+    private static func openKVM(_ options: RunOptions) throws(MonitorError) -> KVMSystem {
         let system: KVMSystem
         do throws(KVMError) { system = try KVMSystem() } catch { throw .machine(.kvm(error)) }
+        do throws(MachineError) { try Machine.check(options.machine, system) } catch { throw .machine(error) }
+        return system
+    }
+
+    private static func makeMachine(
+        _ options: RunOptions, _ system: KVMSystem, _ threads: MachineThreads, _ queue: EventQueue
+    ) throws(MonitorError) -> Machine {
         do throws(MachineError) {
             let isEmpty = options.isIncoming || options.restoredFile != nil
-            return try Machine(options.machine, system: system, incoming: isEmpty) { queue.push($0) }
+            return try Machine(options.machine, system: system, threads: threads, incoming: isEmpty) { queue.push($0) }
         } catch {
             throw .machine(error)
         }

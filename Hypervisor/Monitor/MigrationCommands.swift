@@ -22,7 +22,7 @@ extension QMPCommand {
                 guard monitor.descriptors[name] != nil || monitor.descriptors.count < 64 else {
                     throw .generic("64 descriptors are kept already; close some (closefd)")
                 }
-                monitor.descriptors[name] = descriptor
+                monitor.descriptors[name] = (descriptor, connection.id)
                 return .done
             },
             QMPCommand(name: "x-vitrine-connect") { (monitor, arguments, connection) throws(QMPError) in
@@ -84,7 +84,14 @@ extension GuestMonitor {
         guard let descriptor = descriptors.removeValue(forKey: name) else {
             throw .generic("there is no descriptor named '\(name)' (getfd brings one)")
         }
-        return descriptor
+        return descriptor.descriptor
+    }
+
+    /// Closes the descriptors of connections that are gone: who killed a client waits for their ends.
+    func dropDescriptors() {
+        guard !descriptors.isEmpty else { return }
+        let present = Set(server.connections.map(\.id))
+        descriptors = descriptors.filter { present.contains($0.value.connection) }
     }
 
     /// Takes a descriptor that the process was started with.

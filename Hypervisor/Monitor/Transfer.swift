@@ -1,4 +1,4 @@
-// A guest on its way: saved by `migrate`, or filled by `migrate-incoming`, on a thread of its own (`Machine.transferThread`).
+// A guest on its way: saved by `migrate`, or filled by `migrate-incoming`, on a thread of its own (`MachineThreads.transfer`).
 //
 //     control thread --start--> transfer's thread: Machine.save, Machine.fill
 //                   <--wake---  (done)                              query-migrate asks how far it is
@@ -93,7 +93,7 @@ final class Transfer {
         stream.limit.store(bandwidth, ordering: .relaxed)
         let shared = Guarded(Shared())
         do throws(Errno) {
-            let thread = machine.transferThread
+            let thread = machine.threads.transfer
             try thread.begin {
                 var failure: SavedGuestError?
                 do throws(SavedGuestError) { try body(stream, shared) } catch { failure = error }

@@ -46,20 +46,27 @@ public struct Reach: Sendable, Equatable {
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
-    /// Takes everything else away from this thread and those it makes.
+    /// A set of rules of Landlock's, which several threads are bound to.
+    final class Rules: Sendable {
+        let descriptor: FileDescriptor
+        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+    }
+
+    /// The rules that leave only these.
     ///
-    /// - Returns: the version of the kernel's interface; 0: it has no Landlock, and nothing was taken away.
-    static func confine(to reach: [Reach]) throws(Errno) -> Int {
+    /// - Returns: the version of the kernel's interface, and the rules; 0 and nil: it has no Landlock.
+    static func rules(_ reach: [Reach]) throws(Errno) -> (version: Int, rules: Rules?) {
         let version = try systemCall("landlock_create_ruleset") { csystem_landlock_version() }
-        guard version > 0 else { return 0 }
+        guard version > 0 else { return (0, nil) }
         // Rights by the version that brought them: 13 at first, REFER, TRUNCATE, (no new one in 4), IOCTL_DEV.
         let known = version == 1 ? 13 : version == 2 ? 14 : version < 5 ? 15 : 16
         let files = UInt64(1) << UInt64(known) &- 1
-        // BIND_TCP and CONNECT_TCP; ABSTRACT_UNIX_SOCKET and SIGNAL.
+        // BIND_TCP and CONNECT_TCP; ABSTRACT_UNIX_SOCKET. Not SIGNAL: until Linux 6.15 that keeps a process's threads from signalling each
+        // other if each was bound by itself, and the lists allow signals to this process alone.
         let rules = FileDescriptor(
             owning: Int32(
                 truncatingIfNeeded: try systemCall("landlock_create_ruleset") {
-                    csystem_landlock_rules(version, files, 3, 3)
+                    csystem_landlock_rules(version, files, 3, 1)
                 }))
         for one in reach {
             // O_PATH of asm-generic/fcntl.h.
@@ -68,7 +75,11 @@ public struct Reach: Sendable, Equatable {
                 csystem_landlock_allow(rules.rawValue, folder.rawValue, one.right.bits & files)
             }
         }
-        try systemCall("landlock_restrict_self") { csystem_landlock_restrict(rules.rawValue) }
-        return version
+        return (version, Rules(rules))
+    }
+
+    /// Takes everything else away from this thread and those it makes.
+    static func confine(to rules: Rules) throws(Errno) {
+        try systemCall("landlock_restrict_self") { csystem_landlock_restrict(rules.descriptor.rawValue) }
     }
 }

@@ -1,11 +1,14 @@
 // What a monitor gives up before its guest's first instruction, so that a guest that takes it over has gained little.
 //
-//     no_new_privs, no capabilities, Landlock      the whole process: before it makes its threads
+//     no_new_privs, no capabilities, Landlock      each thread, or who made it
 //     seccomp                                      each thread its own list, by its role (CallLists.swift)
+//
+// Making the lists, and having the kernel take each, is work of about two milliseconds, as much as KVM has with a machine. So it is done
+// meanwhile: a thread gives up what it can, makes the machine's threads, which get that from it, and a list for each role;
+// they stand confined when the machine is there. Only the thread that made the machine, and needed files for it, comes last.
 
 import CSystem
 import Glibc
-import Synchronization
 import SystemCalls
 
 /// Whether a monitor is confined.
@@ -24,23 +27,74 @@ public final class Sandbox: Sendable {
     public let mode: SandboxMode
     /// The version of Landlock's interface that is in force; 0: the kernel has none.
     public let landlock: Int
-    private let filters: [ThreadRole: Filter]
+    /// What may be reached; nil where the kernel has no Landlock, and once everybody is bound to it.
+    private let rules: Guarded<Reach.Rules?>
+    private let thread: HostThread
+    /// What the thread leaves: the list of the control thread, and how many others there are.
+    private let result: Guarded<Result<(filter: Filter, threads: Int), Errno>?>
+    /// How many threads stand behind their lists.
+    private let confined: Guarded<Int>
 
-    /// Confines this thread and all that it makes, but for its system calls: each thread made with a role confines those
-    /// itself, and the calling thread does by `enterControl()`.
+    /// Begins to confine this process: all threads that it will have but the calling one, which `enterControl()` does.
     ///
     /// - Parameters:
-    ///   - filters: what was begun before; the thread that makes them has ended when this returns.
+    ///   - mode: not `off`.
+    ///   - opensFiles: see `AllowedCall.list`.
     ///   - reach: where something remains to be done by name.
-    public init(_ filters: FilterSet, reach: [Reach]) throws(Errno) {
-        mode = filters.mode
-        self.filters = try filters.get()
-        try systemCall("prctl PR_SET_NO_NEW_PRIVS") { csystem_no_new_privileges() }
-        // Landlock needs folders opened, for which a capability may be needed.
-        landlock = try Reach.confine(to: reach)
-        try systemCall("capset") { csystem_drop_capabilities() }
+    ///   - makeThreads: makes the threads of a role (`HostThread`) and says how many; called for each role but control's, on another
+    ///     thread. Nobody makes threads afterwards.
+    public init(
+        _ mode: SandboxMode, opensFiles: Bool, reach: [Reach],
+        makeThreads: @escaping @Sendable (ThreadRole) throws(Errno) -> Int
+    ) throws(Errno) {
+        self.mode = mode
+        let (version, rules) = try Reach.rules(reach)
+        landlock = version
+        let result = Guarded<Result<(filter: Filter, threads: Int), Errno>?>(nil)
+        let confined = Guarded(0)
+        self.rules = Guarded(rules)
+        self.result = result
+        self.confined = confined
         try systemCall("sigaction SIGSYS") { csystem_report_violations() }
-        HostThread.confinement.withLock { $0 = { [self] role in enter(role) } }
+        thread = try HostThread(name: "confine", stackSize: 256 << 10) {
+            let made = Result { () throws(Errno) -> (filter: Filter, threads: Int) in
+                try Sandbox.giveUp(rules)
+                func filter(_ role: ThreadRole) throws(Errno) -> Filter {
+                    try Filter(AllowedCall.list(of: role, opensFiles: opensFiles), logs: mode == .log)
+                }
+                var count = 0
+                for role in [ThreadRole.vcpu, .watch, .transfer] {
+                    let filter = try filter(role)
+                    HostThread.setConfinement(of: role) {
+                        Sandbox.enter(role, filter)
+                        confined.update { $0 += 1 }
+                    }
+                    count += try makeThreads(role)
+                }
+                return (try filter(.control), count)
+            }
+            result.update { $0 = made }
+        }
+    }
+
+    deinit { thread.join() }
+
+    /// Confines the calling thread as the control thread; returns when all others are confined.
+    public func enterControl() throws(Errno) {
+        try Sandbox.giveUp(rules.withLock { $0 })
+        rules.update { $0 = nil }
+        thread.join()
+        let made = try result.wait { $0 }.get()
+        confined.wait { $0 == made.threads ? () : nil }
+        Sandbox.name(.control)
+        try made.filter.install()
+    }
+
+    /// Takes privileges, files and capabilities away from this thread and those that it makes.
+    private static func giveUp(_ rules: Reach.Rules?) throws(Errno) {
+        try systemCall("prctl PR_SET_NO_NEW_PRIVS") { csystem_no_new_privileges() }
+        if let rules { try Reach.confine(to: rules) }
+        try systemCall("capset") { csystem_drop_capabilities() }
     }
 
     /// What this host has: whether threads can be confined by filters, and the version of Landlock's interface, 0 for none.
@@ -50,18 +104,11 @@ public final class Sandbox: Sendable {
         return (words.contains("trap"), max(0, csystem_landlock_version()))
     }
 
-    /// Puts the calling thread behind the list of the control thread.
-    public func enterControl() throws(Errno) {
-        Sandbox.name(.control)
-        try filters[.control]?.install()
-    }
-
     /// What a new thread does. One that cannot be confined must not run, nor can the process go on without it.
-    private func enter(_ role: ThreadRole) {
-        Sandbox.name(role)
-        do throws(Errno) { try filters[role]?.install() } catch {
-            let text = "vitrine: a \(role.rawValue) thread cannot be confined: \(error)\n"
-            _ = write(STDERR_FILENO, text, text.utf8.count)
+    private static func enter(_ role: ThreadRole, _ filter: Filter) {
+        name(role)
+        do throws(Errno) { try filter.install() } catch {
+            writeToStandardError("vitrine: a \(role.rawValue) thread cannot be confined: \(error)\n")
             _exit(4)
         }
     }

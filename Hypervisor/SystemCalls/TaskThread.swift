@@ -30,6 +30,12 @@ public final class TaskThread: Sendable {
         state.update { $0.thread = thread }
     }
 
+    /// The kernel's thread id; 0 before the thread runs, and after its end.
+    public var id: Int32 { state.withLock { $0.thread }?.id ?? 0 }
+
+    /// Interrupts the system call that the thread is in (tgkill(2)).
+    public func kick() { state.withLock { $0.thread }?.kick() }
+
     /// Begins a task, after the one before has ended.
     public func begin(_ task: @escaping @Sendable () -> Void) throws(Errno) {
         try prepare()

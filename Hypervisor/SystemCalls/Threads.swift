@@ -18,8 +18,12 @@ public enum ThreadRole: String, CaseIterable, Sendable {
 
 /// A thread with a small stack and a name. It takes no signal but the kick, so that the process's signals go elsewhere.
 public final class HostThread: Sendable {
-    /// What a thread that has a role does before anything else; nil: nothing.
-    public static let confinement = Mutex<(@Sendable (ThreadRole) -> Void)?>(nil)
+    private static let confinements = Mutex<[ThreadRole: @Sendable () -> Void]>([:])
+
+    /// Says what the threads of a role that are made from now on do before anything else.
+    public static func setConfinement(of role: ThreadRole, _ confine: @escaping @Sendable () -> Void) {
+        confinements.withLock { $0[role] = confine }
+    }
 
     private let handle: Mutex<pthread_t?>
     private let identifier = Atomic<Int32>(0)
@@ -71,7 +75,7 @@ public final class HostThread: Sendable {
         _ = csystem_block_signals_but_kick()
         csystem_name_thread(start.name)
         start.thread.identifier.store(csystem_thread_id(), ordering: .sequentiallyConsistent)
-        if let role = start.role, let confine = HostThread.confinement.withLock({ $0 }) { confine(role) }
+        if let role = start.role, let confine = HostThread.confinements.withLock({ $0[role] }) { confine() }
         start.body()
         start.thread.identifier.store(0, ordering: .sequentiallyConsistent)
         return nil
@@ -94,6 +98,9 @@ public final class HostThread: Sendable {
         let thread = id
         if thread != 0 { _ = csystem_kick(thread) }
     }
+
+    /// Has the threads of this process share one heap: a heap of its own costs a thread that takes little memory more than waiting would.
+    public static func shareHeap() { csystem_share_heap() }
 
     /// Prepares the process for kicks: a handler that does nothing. Without it a kick ends the process.
     public static func installKick() throws(Errno) {

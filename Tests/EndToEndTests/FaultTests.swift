@@ -19,6 +19,11 @@ import Testing
         try tool("fault-sweep", ["--run", "save", "--run", "dump", "--run", "pages", "--sample", "12"])
     }
 
+    /// Reads and writes that move half of what they could: everything comes out the same.
+    @Test func shortReadsAndWrites() throws {
+        try tool("fault-sweep", ["--short", "--run", "start", "--run", "confine", "--run", "dump", "--run", "exec"])
+    }
+
     /// Monitors and commands killed at random moments: nothing stays, and another guest does not notice.
     @Test func kills() throws { try tool("kill-sweep", ["9"]) }
 

@@ -92,6 +92,26 @@ private let hasGDB = FileManager.default.isExecutableFile(atPath: "/usr/bin/gdb"
         #expect(translation.status == 0, "\(translation.output)")
     }
 
+    /// While the kernel steps its timer's interrupts wait, though they are due at every step: none is entered, the program goes on.
+    @Test func steppingKeepsInterruptsOut() throws {
+        let bench = try Bench()
+        try bench.start("g", ["--layout", "osv", "--memory", "64M"])
+        _ = try bench.exec("g", "map 4096 rw at 0x200000100000")
+        let touch = try symbol("MonitorCommandsO5touch")
+        // A tick is 10 ms.
+        let steps = (0..<20).flatMap { _ in ["stepi", "shell sleep 0.02", "x/i $pc", "p $eflags"] }
+        let text = try gdb(
+            bench, ["break *\(touch)", later("touch 0x200000100000"), "continue", "delete"] + steps + ["detach"])
+        let lines = text.split(separator: "\n")
+        let places = lines.filter { $0.hasPrefix("=>") }
+        #expect(places.count == 20, "\(text)")
+        // The function, and the first one that it calls to read its line.
+        #expect(places.allSatisfy { $0.contains("MonitorCommandsO5touch") || $0.contains("MonitorLine") }, "\(places)")
+        #expect(lines.filter { $0.hasPrefix("$") }.allSatisfy { $0.contains(" IF ") }, "interrupts are on: \(text)")
+        let ticks = try bench.exec("g", "stats").first?["ticks"]
+        try bench.wait("ticks") { try bench.exec("g", "stats").first?["ticks"] != ticks }
+    }
+
     /// A page-table entry is watched: the guest stops where the kernel writes it.
     @Test func watchedPageTableEntry() throws {
         let bench = try Bench()

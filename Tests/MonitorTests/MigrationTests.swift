@@ -113,6 +113,22 @@ private final class Drain: Sendable {
         #expect(second.refusal("migrate-incoming", [JSONMember("uri", "fd:m")])?.contains("already") == true)
     }
 
+    /// A client that goes between bringing a descriptor and using it leaves it to nobody: it is closed.
+    @Test func descriptorsOfClientsThatAreGone() throws {
+        let guest = try RunningGuest("m-gone")
+        defer { guest.end() }
+        let pipe = try Pipe()
+        let writing = try pipe.writing.duplicate()
+        let drain = try Drain(pipe.takeReading())
+        do {
+            let client = try guest.readyClient()
+            try client.execute("getfd", [JSONMember("fdname", "m")], descriptors: [writing.rawValue])
+        }
+        close(writing.release())
+        #expect(drain.all() == [])
+        #expect(try guest.client().refusal("migrate", [JSONMember("uri", "fd:m")])?.contains("getfd") == true)
+    }
+
     /// What is no guest is refused, and the process ends: it is neither one guest nor another.
     @Test func garbageComesIn() throws {
         let guest = try RunningGuest("m-bad") { $0.isIncoming = true }

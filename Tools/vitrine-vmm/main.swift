@@ -15,8 +15,7 @@ func tell(_ descriptor: Int32?, _ message: String) {
 
 if CommandLine.arguments.isEmpty {
     // Swift reads it from there; a guest without its options would be another guest.
-    let message = "vitrine: the command line cannot be read (/proc/self/cmdline); is /proc mounted?\n"
-    _ = write(STDERR_FILENO, message, message.utf8.count)
+    writeToStandardError("vitrine: the command line cannot be read (/proc/self/cmdline); is /proc mounted?\n")
     exit(4)
 }
 let words = Array(CommandLine.arguments.dropFirst())
@@ -32,10 +31,7 @@ do throws(MonitorError) {
     tell(readyDescriptor, "ok\n")
     exit(monitor.run())
 } catch {
-    let message = "vitrine: \(error)\n"
-    if readyDescriptor == nil {
-        _ = write(STDERR_FILENO, message, message.utf8.count)
-    }
+    if readyDescriptor == nil { writeToStandardError("vitrine: \(error)\n") }
     tell(readyDescriptor, "\(error.exitStatus) \(error)\n")
     exit(error.exitStatus)
 }

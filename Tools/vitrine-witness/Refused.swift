@@ -44,16 +44,13 @@ private func isRefused(_ role: ThreadRole, _ number: Int, _ arguments: [Int]) ->
         var none = rlimit()
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         do throws(Errno) {
-            let sandbox = try Sandbox(FilterSet(.on, opensFiles: false), reach: [])
-            if role == .control {
-                try sandbox.enterControl()
-                call(number, arguments)
-            } else {
-                let thread = try HostThread(name: "witness", role: role, stackSize: 64 << 10) {
-                    call(number, arguments)
-                }
-                thread.join()
+            let sandbox = try Sandbox(.on, opensFiles: false, reach: []) { made throws(Errno) in
+                guard made == role else { return 0 }
+                try HostThread(name: "witness", role: role, stackSize: 64 << 10) { call(number, arguments) }.join()
+                return 1
             }
+            try sandbox.enterControl()
+            if role == .control { call(number, arguments) }
         } catch { _exit(3) }
         _exit(0)
     }

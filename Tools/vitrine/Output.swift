@@ -149,6 +149,5 @@ final class Output {
 
 /// Writes a line on standard error, after the program's name.
 func complain(_ message: String) {
-    let text = Array("vitrine: \(message)\n".utf8)
-    _ = text.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    writeToStandardError("vitrine: \(message)\n")
 }

@@ -12,6 +12,8 @@ long csystem_kick(int32_t thread);
 long csystem_install_kick(void);
 /// Blocks every signal in the calling thread but the kick signal.
 long csystem_block_signals_but_kick(void);
+/// All threads made from now on take memory from one heap (mallopt(3), M_ARENA_MAX).
+void csystem_share_heap(void);
 /// pthread_setname_np(3) of the calling thread; at most 15 bytes.
 void csystem_name_thread(const char *name);
 /// perf_event_open(2) for a thread: a record whenever it begins or ceases to run, nothing else. Readable at once.
