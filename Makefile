@@ -21,12 +21,12 @@ SWIFTFLAGS ?=
 # chromium is not among them (it is 300 MB): where it is installed, the page of --format html is tried in it, else that is skipped.
 BUILD_PACKAGES := libjansson-dev libbpf-dev libelf-dev zlib1g-dev libseccomp-dev libvirt-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 qemu-system-arm linux-image-amd64 busybox-static cpio gcc libc6-dev python3 \
-	util-linux gdb strace binutils libvirt-daemon-system libvirt-clients dpkg-dev zsh fish mandoc man-db
+	util-linux gdb strace binutils libvirt-daemon-system libvirt-clients dropbear-bin openssh-client dpkg-dev zsh fish mandoc man-db
 
 PACKAGE_PACKAGES := $(BUILD_PACKAGES) binutils dpkg-dev
 
 # Needed by the hardware bench: an emulated machine with AMD-V, a stock kernel for it, and what its initramfs is made of.
-HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils
+HARDWARE_PACKAGES := $(BUILD_PACKAGES) qemu-system-x86 linux-image-amd64 busybox-static cpio kmod xz-utils gcc libc6-dev binutils gdb
 
 .PHONY: all build demo test test-hardware lint format bench fuzz faults soak install uninstall deb clean build-packages \
 	test-packages hardware-packages package-packages

@@ -36,6 +36,8 @@ public struct DebugStop: Hashable, Sendable {
     public let dr6: UInt64
     /// DR7.
     public let dr7: UInt64
+    /// Whether RFLAGS.TF is what stopped it (DR6.BS).
+    public var isStep: Bool { exception == 1 && dr6 >> 14 & 1 != 0 }
 }
 
 /// Why KVM_RUN came back. Pointers in it are valid until the next run.

@@ -52,20 +52,22 @@ extension VCPU {
     ///   - breakpoints: at most four; more are ignored.
     ///   - blocksInterrupts: with `singleStep`: interrupts wait, so that the next instruction is the next one of the program. Where
     ///     KVM has it (`KVMSystem.blocksInterruptsInSteps`).
+    ///   - catchesTraps: a #DB that nobody asked for comes to us instead of the guest (while KVM_GUESTDBG_USE_HW_BP is set every one does); the
+    ///     guest's own debug registers have no effect meanwhile.
     ///   - injectsBreakpoint: the guest gets the #BP that came to us: the INT3 was its own.
     public func setGuestDebug(
         singleStep: Bool = false, softwareBreakpoints: Bool = false, breakpoints: [HardwareBreakpoint] = [],
-        blocksInterrupts: Bool = false, injectsBreakpoint: Bool = false
+        blocksInterrupts: Bool = false, catchesTraps: Bool = false, injectsBreakpoint: Bool = false
     ) throws(KVMError) {
         var request = kvm_guest_debug()
-        if singleStep || softwareBreakpoints || !breakpoints.isEmpty || injectsBreakpoint {
+        if singleStep || softwareBreakpoints || !breakpoints.isEmpty || catchesTraps || injectsBreakpoint {
             request.control = UInt32(KVM_GUESTDBG_ENABLE)
         }
         if singleStep { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
         if singleStep && blocksInterrupts { request.control |= UInt32(KVM_GUESTDBG_BLOCKIRQ) }
         if injectsBreakpoint { request.control |= UInt32(KVM_GUESTDBG_INJECT_BP) }
         if softwareBreakpoints { request.control |= UInt32(KVM_GUESTDBG_USE_SW_BP) }
-        if !breakpoints.isEmpty {
+        if !breakpoints.isEmpty || catchesTraps {
             request.control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
             // DR7: bit 10 is always 1, bit 9 exact data breakpoints, then enable bits and two fields for each.
             var dr7: UInt64 = 0x600

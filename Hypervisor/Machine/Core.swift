@@ -40,6 +40,8 @@ struct Core {
 
     /// What a debugger has set up; nil without one.
     var debug: DebugState?
+    /// Until when what a debugger's steps have left in the guest is caught, by CLOCK_MONOTONIC; nil: nothing is.
+    var catchesTrapsUntil: UInt64?
     /// Whether there ever was one.
     var wasDebugged = false
 

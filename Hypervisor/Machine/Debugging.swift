@@ -92,6 +92,8 @@ struct DebugState {
     var places: [(address: UInt64, handlers: HandlerTable, program: ProgramSegments?)?]
     /// Of each vCPU: the compared place that its last step changed.
     var changes: [GVA?]
+    /// Of each vCPU: whether it has stepped since the debugger came.
+    var stepped: [Bool]
     /// Watchpoints that were hit while another stop was told.
     var pending: [(vcpu: Int, reason: DebugReason)] = []
 
@@ -111,7 +113,8 @@ extension Machine {
             core.wasDebugged = true
             core.debug = DebugState(
                 abilities: abilities, runsAfterwards: ran, actions: Array(repeating: .run, count: vcpus.count),
-                places: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count))
+                places: Array(repeating: nil, count: vcpus.count), changes: Array(repeating: nil, count: vcpus.count),
+                stepped: Array(repeating: false, count: vcpus.count))
         }
         return ran
     }
@@ -123,13 +126,14 @@ extension Machine {
         pause()
         control.withLock { _ in
             unpatch(debug.patches)
-            for vcpu in vcpus {
+            for (vcpu, stepped) in zip(vcpus, debug.stepped) {
                 settle(vcpu)
-                try? vcpu.setGuestDebug()
+                try? vcpu.setGuestDebug(catchesTraps: stepped)
             }
             stepsInTurn.store(false, ordering: .relaxed)
             core.update { core in
                 core.debug = nil
+                core.catchesTrapsUntil = debug.stepped.contains(true) ? Machine.endOfTraps() : nil
                 for index in core.workers.indices { core.workers[index].held = false }
             }
         }
@@ -236,7 +240,10 @@ extension Machine {
         let vcpu = vcpus[index]
         settle(vcpu)
         if debug.steps(action), let handlers = handlers(of: vcpu), let registers = try? vcpu.registers() {
-            core.update { $0.debug?.places[index] = (registers.rip, handlers, ProgramSegments(registers)) }
+            core.update { core in
+                core.debug?.places[index] = (registers.rip, handlers, ProgramSegments(registers))
+                core.debug?.stepped[index] = true
+            }
         } else {
             core.update { $0.debug?.places[index] = nil }
         }
@@ -248,7 +255,8 @@ extension Machine {
     ) throws(KVMError) {
         try vcpu.setGuestDebug(
             singleStep: debug.steps(action), softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
-            blocksInterrupts: action == .step && debug.abilities.blocksInterrupts, injectsBreakpoint: injectsBreakpoint)
+            blocksInterrupts: action == .step && debug.abilities.blocksInterrupts,
+            catchesTraps: debug.stepped[Int(vcpu.number)], injectsBreakpoint: injectsBreakpoint)
     }
 
     /// A vCPU stopped, on its thread; true if it goes on at once.
@@ -256,12 +264,15 @@ extension Machine {
         let number = Int(vcpu.number)
         guard let debug = core.withLock({ $0.debug }) else {
             // Left over from a debugger that is gone.
-            try? vcpu.setGuestDebug()
+            if stop.isStep { dropTrapFlag(vcpu) } else { try? vcpu.setGuestDebug() }
             return true
         }
-        if stop.dr6 >> 14 & 1 != 0 { stepped(vcpu, to: stop.address, debug) }
+        if stop.isStep { stepped(vcpu, to: stop.address, debug) }
         guard let reason = reason(of: stop, number, debug) else {
-            guard stop.exception == 3 else { return true }
+            guard stop.exception == 3 else {
+                if stop.isStep && !debug.steps(debug.actions[number]) { dropTrapFlag(vcpu) }
+                return true
+            }
             // An INT3 of the guest's own.
             try? setGuestDebug(vcpu, debug.actions[number], debug, injectsBreakpoint: true)
             return true

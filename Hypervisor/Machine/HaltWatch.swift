@@ -26,7 +26,10 @@ extension Machine {
                 return core.wasDebugged
             }
             if isDebugged || known { often = monotonicNanoseconds() &+ 5_000_000_000 }
-            if wasDebugged { wakeWronglyHalted() }
+            if wasDebugged {
+                wakeWronglyHalted()
+                endTraps()
+            }
             let running = core.withLock { $0.state == .running && !$0.haltTold && !$0.terminate }
             guard running, allBlocked(), allHaltedForever() else { continue }
             let tell = core.update { core in

@@ -1,10 +1,15 @@
 // A vCPU steps by RFLAGS.TF, and what the processor pushes meanwhile has that flag in it: the frame of an interrupt or exception, and PUSHF.
 // KVM hides it from those who ask for registers, and not from the guest's memory. Where it stays there, the guest gets a #DB of nobody's
 // when it goes back after the debugger has left. So it is taken out again after the step that pushed it.
+//
+// Not every frame is seen: where the processor runs ring 0 itself, an exception clears the flag, so that a step into one goes on until its
+// handler returns; and who stops the guest inside the handler, and leaves, leaves the flag behind. What then becomes of it is a #DB, which
+// comes to us for a while after the debugger has left, and always while it is there.
 
 import Addresses
 import GuestMemory
 import KVM
+import SystemCalls
 
 /// Where the guest's handlers begin, and where in the frame that the processor pushed the flags are then.
 struct HandlerTable {
@@ -86,6 +91,35 @@ extension Machine {
             let piece = ram.hostMemory(at: GPA(place.gpa), count: 1)
         else { return }
         piece[0] &= ~Machine.trapFlag
+    }
+
+    /// Until when traps are caught after a debugger that leaves now.
+    static func endOfTraps() -> UInt64 { monotonicNanoseconds() &+ 10_000_000_000 }
+
+    /// The guest came back to a frame with the flag in it: it goes on without.
+    func dropTrapFlag(_ vcpu: VCPU) {
+        guard var registers = try? vcpu.registers() else { return }
+        registers.rflags &= ~(UInt64(Machine.trapFlag) << 8)
+        try? vcpu.setGeneralRegisters(registers)
+    }
+
+    /// Gives the guest its debug registers back, once nothing of a debugger that is gone is to be expected any more. On the halt watch's thread.
+    func endTraps() {
+        let isDue = core.update { core in
+            guard core.debug == nil, let end = core.catchesTrapsUntil, monotonicNanoseconds() >= end else {
+                return false
+            }
+            core.catchesTrapsUntil = nil
+            return true
+        }
+        guard isDue else { return }
+        for index in vcpus.indices {
+            _ = try? onVCPU(index) { vcpu throws(KVMError) in
+                // A debugger may have come meanwhile: what it sets up is its own.
+                guard self.core.withLock({ $0.debug == nil }) else { return }
+                try vcpu.setGuestDebug()
+            }
+        }
     }
 
     private func byte(_ address: UInt64, _ vcpu: VCPU) -> UInt8? {

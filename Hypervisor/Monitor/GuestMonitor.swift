@@ -112,10 +112,10 @@ public final class GuestMonitor {
             }
             exec = ExecChannel(port: machine.monitorPort)
             let queue = queue
-            for port in [machine.console, machine.monitorPort] {
-                port.onOutput { queue.wake.signal() }
-                port.onInputSpace { queue.wake.signal() }
-            }
+            machine.console.onOutput { queue.wake.signal() }
+            // The answers are lines.
+            machine.monitorPort.onOutput(at: .line) { queue.wake.signal() }
+            for port in [machine.console, machine.monitorPort] { port.onInputSpace { queue.wake.signal() } }
             started = wallMicroseconds() / 1_000_000
             let saved: SavedGuest?
             do throws(SavedGuestError) { saved = try options.restoredFile.map(SavedGuest.init) } catch {

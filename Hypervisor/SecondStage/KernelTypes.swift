@@ -19,6 +19,8 @@ struct KernelField: Equatable, Sendable {
 final class KernelTypes {
     private let base: OpaquePointer
     private let module: OpaquePointer?
+    /// Structures that were found, by name: to find one all types are gone through.
+    private var structures: [String: UInt32] = [:]
 
     /// Reads the types.
     init(folder: String = "/sys/kernel/btf") throws(SecondStageError) {
@@ -40,9 +42,13 @@ final class KernelTypes {
     private var types: OpaquePointer { module ?? base }
 
     private func structure(_ name: String) -> UInt32? {
+        if let known = structures[name] { return known }
         for kind in [BTF_KIND_STRUCT, BTF_KIND_UNION] {
             let id = btf__find_by_name_kind(types, name, UInt32(kind))
-            if id > 0 { return UInt32(id) }
+            if id > 0 {
+                structures[name] = UInt32(id)
+                return UInt32(id)
+            }
         }
         return nil
     }

@@ -33,6 +33,8 @@ public struct LibvirtName: Equatable, Sendable {
 final class LibvirtSession: Sendable {
     /// What it said first.
     let ready: JSON
+    /// Whether libvirt's driver runs on this host.
+    var isLocal: Bool { ready["local"]?.boolean ?? false }
     /// The connection to it, which speaks as a QMP server does.
     let client: QMPClient
 

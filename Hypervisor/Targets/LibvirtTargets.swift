@@ -42,11 +42,16 @@ public enum Libvirt {
         let shown = "libvirt:" + text
         let session = try LibvirtSession(uri: name.uri, domain: name.domain, name: shown)
         let version = try session.client.execute("query-version").value
-        if version["package"]?.text?.hasPrefix("vitrine") == true, let own = try connect(session, shown) { return own }
-        return try QEMUTarget(session, name: shown)
+        guard version["package"]?.text?.hasPrefix("vitrine") == true else {
+            return try QEMUTarget(session, name: shown, layout: nil)
+        }
+        // To another host libvirt hands no descriptors on, and a connection by ssh that is asked to is closed by libvirt.
+        if session.isLocal, let own = try connect(session, shown) { return own }
+        let layout = try session.client.execute("x-vitrine-info").value["layout"]?.text
+        return try QEMUTarget(session, name: shown, layout: layout)
     }
 
-    /// A connection of our own to a vitrine-qemu; nil if libvirt hands no descriptors on (to another host it cannot).
+    /// A connection of our own to a vitrine-qemu; nil if libvirt hands no descriptors on.
     private static func connect(_ session: LibvirtSession, _ name: String) throws(TargetError) -> OwnGuest? {
         let pair = try socketPair()
         do throws(TargetError) {

@@ -20,8 +20,8 @@ public final class QEMUTarget: Target {
     public let vcpuCount: Int
     /// RAM and ROM as the machine's memory map has them, with QEMU's own addresses.
     public var slots: SlotTable { reader.slots }
-    /// Not known.
-    public var layout: String? { nil }
+    /// That of a vitrine-qemu behind a libvirt; QEMU knows of none.
+    public let layout: String?
     /// The connection.
     public let client: QMPClient
     private let reader: QEMUMemory
@@ -78,9 +78,12 @@ public final class QEMUTarget: Target {
     }
 
     /// The domain that a helper of libvirt's speaks for.
-    convenience init(_ session: LibvirtSession, name: String) throws(TargetError) {
-        let isLocal = session.ready["local"]?.boolean ?? false
-        try self.init(client: session.client, name: name, timeout: 10, memory: .libvirt(session)) { cpus in
+    ///
+    /// - Parameter layout: the one that its emulator says it was started with.
+    convenience init(_ session: LibvirtSession, name: String, layout: String?) throws(TargetError) {
+        let isLocal = session.isLocal
+        try self.init(client: session.client, name: name, timeout: 10, memory: .libvirt(session), layout: layout) {
+            cpus in
             isLocal ? cpus.compactMap { $0["thread-id"]?.int }.first.flatMap(QEMUTarget.process(ofThread:)) : nil
         }
     }
@@ -101,10 +104,11 @@ public final class QEMUTarget: Target {
     ///   - process: the process to try, from the answer to query-cpus-fast.
     private init(
         client: QMPClient, name: String, timeout seconds: Double, memory fallback: QEMUMemory.Source,
-        process: ([JSON]) -> Int32?
+        layout: String? = nil, process: ([JSON]) -> Int32?
     ) throws(TargetError) {
         self.client = client
         self.name = name
+        self.layout = layout
         let first = try client.execute(
             [
                 ("query-cpus-fast", []),

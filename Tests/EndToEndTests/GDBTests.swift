@@ -159,16 +159,17 @@ private let hasGDB = FileManager.default.isExecutableFile(atPath: "/usr/bin/gdb"
         // What it was before, when it stands where it was caught.
         let script = try folder.file(
             "restore",
-            """
-            if ($cs & 3) == 3
-            while $rip != \(start)
-            stepi
-            end
-            set {long}\(start) = \(code)
-            printf "restored\\n"
-            end
-            detach
-            """)
+            Data(
+                """
+                if ($cs & 3) == 3
+                while $rip != \(start)
+                stepi
+                end
+                set {long}\(start) = \(code)
+                printf "restored\\n"
+                end
+                detach
+                """.utf8))
         try bench.wait("a stop in ring 3") { try gdb(bench, ["source \(script.path)"]).contains("restored\n") }
         let lines = try console().split(separator: "\n").count
         try bench.wait("another pass") { try console().split(separator: "\n").count > lines }

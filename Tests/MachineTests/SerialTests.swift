@@ -43,6 +43,22 @@ private final class Line: Sendable {
         #expect(notices.withLock { $0 } == 2)
     }
 
+    @Test func aReaderOfLinesIsToldOfLines() {
+        let port = Line().port()
+        let notices = Mutex(0)
+        port.onOutput(at: .line) { notices.withLock { $0 += 1 } }
+        for byte in "stage=R".utf8 { port.write(0, byte) }
+        #expect(notices.withLock { $0 } == 0)
+        for byte in "\nok\n".utf8 { port.write(0, byte) }
+        // Two lines that nobody has taken yet: one notice.
+        #expect(notices.withLock { $0 } == 1)
+        #expect(port.takeOutput() == Array("stage=R\nok\n".utf8))
+        // A line without an end does not fill the queue.
+        for _ in 0..<SerialPort.queueCapacity / 2 { port.write(0, 0x78) }
+        #expect(notices.withLock { $0 } == 2)
+        #expect(port.takeOutput().count == SerialPort.queueCapacity / 2 && port.dropped == 0)
+    }
+
     @Test func aHostThatLagsIsSeenInLSR() {
         let line = Line()
         let port = line.port()

@@ -21,6 +21,9 @@ public final class SerialPort: Sendable {
         var level = false
         var dropped: UInt64 = 0
         var outputNotice: (@Sendable () -> Void)?
+        var noticeMoment = OutputMoment.byte
+        /// The host was told of what is in the output queue.
+        var isNoticed = false
         var inputNotice: (@Sendable () -> Void)?
         /// `send` took less than it was given.
         var inputWanted = false
@@ -33,6 +36,15 @@ public final class SerialPort: Sendable {
             interrupt(level)
         }
 
+        /// Whether the host is to be told, now that the guest has written this byte.
+        mutating func isNoticeDue(_ byte: UInt8) -> Bool {
+            guard !isNoticed, noticeMoment == .byte || byte == 10 || output.count >= output.capacity / 2 else {
+                return false
+            }
+            isNoticed = true
+            return true
+        }
+
         /// Moves input to the receiver while there is room; whether the host wants to know that the queue is empty.
         mutating func feed() -> Bool {
             while uart.canReceive, let byte = input.pop() { uart.receive(byte) }
@@ -42,6 +54,15 @@ public final class SerialPort: Sendable {
         }
     }
 
+    /// When the host side is told of output.
+    public enum OutputMoment: Sendable {
+        /// When the queue was empty.
+        case byte
+        /// When a line has ended, or the queue is half full: for a reader to whom a part of a line is of no use. A notice a byte costs a
+        /// change of threads a byte.
+        case line
+    }
+
     private let inner: Mutex<Inner>
 
     /// A port with an interrupt line; `interrupt` is called with the port locked and only when the level changes.
@@ -49,11 +70,13 @@ public final class SerialPort: Sendable {
         inner = Mutex(Inner(interrupt: interrupt))
     }
 
-    /// Called on a vCPU's thread when output arrives in an empty queue; must not block (write an eventfd, say).
-    public func onOutput(_ notify: @escaping @Sendable () -> Void) {
+    /// Called on a vCPU's thread when output has come that the host was not told of; must not block (write an eventfd, say).
+    public func onOutput(at moment: OutputMoment = .byte, _ notify: @escaping @Sendable () -> Void) {
         let pending = inner.withLock { inner in
             inner.outputNotice = notify
-            return !inner.output.isEmpty
+            inner.noticeMoment = moment
+            inner.isNoticed = !inner.output.isEmpty
+            return inner.isNoticed
         }
         if pending { notify() }
     }
@@ -68,6 +91,7 @@ public final class SerialPort: Sendable {
     public func takeOutput(limit: Int = SerialPort.queueCapacity) -> [UInt8] {
         inner.withLock { inner in
             let bytes = inner.output.take(limit)
+            inner.isNoticed = false
             if inner.uart.transmitterBlocked && !inner.output.isFull {
                 inner.uart.transmitterBlocked = false
                 inner.updateInterrupt()
@@ -119,10 +143,9 @@ public final class SerialPort: Sendable {
             case .none: break
             case .received: if inner.feed() { notice = inner.inputNotice }
             case .transmit(let byte):
-                let wasEmpty = inner.output.isEmpty
                 if !inner.output.push(byte) { inner.dropped &+= 1 }
                 inner.uart.transmitterBlocked = inner.output.isFull
-                if wasEmpty { notice = inner.outputNotice }
+                if inner.isNoticeDue(byte) { notice = inner.outputNotice }
             }
             inner.updateInterrupt()
         }
@@ -162,6 +185,7 @@ public final class SerialPort: Sendable {
             for byte in saved.output { _ = inner.output.push(byte) }
             inner.uart.transmitterBlocked = inner.output.isFull
             inner.dropped = saved.dropped
+            inner.isNoticed = !saved.output.isEmpty
             inner.updateInterrupt()
             return saved.output.isEmpty ? nil : inner.outputNotice
         }

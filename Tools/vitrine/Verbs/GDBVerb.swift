@@ -68,7 +68,11 @@ extension LifecycleVerbs {
         guard let own = ownProgram() else { throw CommandError(.unable, "this program's own path is not known") }
         let target = "target remote | '\(own)' gdb '\(name)' --stdio"
         let words =
-            ["gdb", "-q", "-iex", "set confirm off", "-iex", "set pagination off", kernel, "-ex", target] + more
+            [
+                "gdb", "-q", "-iex", "set confirm off", "-iex", "set pagination off",
+                // GDB gives two seconds to an answer and then asks again, for which the protocol has no remedy; a busy machine takes longer.
+                "-iex", "set remotetimeout 120", kernel, "-ex", target,
+            ] + more
         throw CommandError(.unable, ChildProcess.become(path: gdb, arguments: words).description)
     }
 
