@@ -16,8 +16,8 @@ extension GuestMonitor {
     ) throws(MonitorError) -> Sandbox {
         let all = reach + GuestMonitor.reach(options, folder)
         do throws(Errno) {
-            return try Sandbox(options.sandbox, opensFiles: opensFiles, reach: all) { role throws(Errno) in
-                try threads.prepare(role)
+            return try Sandbox(options.sandbox, opensFiles: opensFiles, reach: all, transfer: threads.transfer) {
+                role throws(Errno) in try threads.prepare(role)
             }
         } catch { throw GuestMonitor.unconfined(error) }
     }

@@ -4,8 +4,9 @@
 //     seccomp                                      each thread its own list, by its role (CallLists.swift)
 //
 // Making the lists, and having the kernel take each, is work of about two milliseconds, as much as KVM has with a machine. So it is done
-// meanwhile: a thread gives up what it can, makes the machine's threads, which get that from it, and a list for each role;
-// they stand confined when the machine is there. Only the thread that made the machine, and needed files for it, comes last.
+// meanwhile: the transfer thread, the first to be made, gives up what it can, makes the machine's other threads, which get that from it,
+// and a list for each role; they stand confined when the machine is there. Only the thread that made the machine, and needed files for
+// it, comes last.
 
 import CSystem
 import Glibc
@@ -29,8 +30,7 @@ public final class Sandbox: Sendable {
     public let landlock: Int
     /// What may be reached; nil where the kernel has no Landlock, and once everybody is bound to it.
     private let rules: Guarded<Reach.Rules?>
-    private let thread: HostThread
-    /// What the thread leaves: the list of the control thread, and how many others there are.
+    /// What the transfer thread leaves: the list of the control thread, and how many threads there are besides that.
     private let result: Guarded<Result<(filter: Filter, threads: Int), Errno>?>
     /// How many threads stand behind their lists.
     private let confined: Guarded<Int>
@@ -41,10 +41,11 @@ public final class Sandbox: Sendable {
     ///   - mode: not `off`.
     ///   - opensFiles: see `AllowedCall.list`.
     ///   - reach: where something remains to be done by name.
-    ///   - makeThreads: makes the threads of a role (`HostThread`) and says how many; called for each role but control's, on another
+    ///   - transfer: the transfer thread, not made yet; it does all this before its first task.
+    ///   - makeThreads: makes the threads of a role (`HostThread`) and says how many; called for those of vCPUs and watches, on another
     ///     thread. Nobody makes threads afterwards.
     public init(
-        _ mode: SandboxMode, opensFiles: Bool, reach: [Reach],
+        _ mode: SandboxMode, opensFiles: Bool, reach: [Reach], transfer: TaskThread,
         makeThreads: @escaping @Sendable (ThreadRole) throws(Errno) -> Int
     ) throws(Errno) {
         self.mode = mode
@@ -56,14 +57,14 @@ public final class Sandbox: Sendable {
         self.result = result
         self.confined = confined
         try systemCall("sigaction SIGSYS") { csystem_report_violations() }
-        thread = try HostThread(name: "confine", stackSize: 256 << 10) {
+        try transfer.prepare {
             let made = Result { () throws(Errno) -> (filter: Filter, threads: Int) in
                 try Sandbox.giveUp(rules)
                 func filter(_ role: ThreadRole) throws(Errno) -> Filter {
                     try Filter(AllowedCall.list(of: role, opensFiles: opensFiles), logs: mode == .log)
                 }
-                var count = 0
-                for role in [ThreadRole.vcpu, .watch, .transfer] {
+                var count = 1
+                for role in [ThreadRole.vcpu, .watch] {
                     let filter = try filter(role)
                     HostThread.setConfinement(of: role) {
                         Sandbox.enter(role, filter)
@@ -71,19 +72,19 @@ public final class Sandbox: Sendable {
                     }
                     count += try makeThreads(role)
                 }
-                return (try filter(.control), count)
+                let control = try filter(.control)
+                Sandbox.enter(.transfer, try filter(.transfer))
+                confined.update { $0 += 1 }
+                return (control, count)
             }
             result.update { $0 = made }
         }
     }
 
-    deinit { thread.join() }
-
     /// Confines the calling thread as the control thread; returns when all others are confined.
     public func enterControl() throws(Errno) {
         try Sandbox.giveUp(rules.withLock { $0 })
         rules.update { $0 = nil }
-        thread.join()
         let made = try result.wait { $0 }.get()
         confined.wait { $0 == made.threads ? () : nil }
         Sandbox.name(.control)

@@ -23,10 +23,18 @@ public final class TaskThread: Sendable {
     }
 
     /// Makes the thread, if it is not there.
-    public func prepare() throws(Errno) {
+    public func prepare() throws(Errno) { try make(role) {} }
+
+    /// Makes the thread, which does something else before its first task; with that it has to confine itself.
+    public func prepare(_ first: @escaping @Sendable () -> Void) throws(Errno) { try make(nil, first) }
+
+    private func make(_ role: ThreadRole?, _ first: @escaping @Sendable () -> Void) throws(Errno) {
         guard state.withLock({ $0.thread == nil && !$0.isEnding }) else { return }
         let state = state
-        let thread = try HostThread(name: name, role: role, stackSize: stackSize) { TaskThread.serve(state) }
+        let thread = try HostThread(name: name, role: role, stackSize: stackSize) {
+            first()
+            TaskThread.serve(state)
+        }
         state.update { $0.thread = thread }
     }
 

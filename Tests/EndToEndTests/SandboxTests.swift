@@ -193,7 +193,8 @@ private struct CallsByRole {
             // A new thread has its maker's name for a while, so its number counts.
             let id = line[..<open]
             guard confined.contains(id) else {
-                if call == "seccomp" { confined.insert(id) }
+                // Not libseccomp's questions what the kernel has.
+                if call == "seccomp", rest.contains("{len=") { confined.insert(id) }
                 continue
             }
             guard let role = roles.first(where: { thread.hasPrefix($0.key) })?.value else { continue }

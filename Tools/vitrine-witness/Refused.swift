@@ -44,13 +44,15 @@ private func isRefused(_ role: ThreadRole, _ number: Int, _ arguments: [Int]) ->
         var none = rlimit()
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         do throws(Errno) {
-            let sandbox = try Sandbox(.on, opensFiles: false, reach: []) { made throws(Errno) in
+            let transfer = TaskThread(name: "witness", role: .transfer, stackSize: 256 << 10)
+            let sandbox = try Sandbox(.on, opensFiles: false, reach: [], transfer: transfer) { made throws(Errno) in
                 guard made == role else { return 0 }
                 try HostThread(name: "witness", role: role, stackSize: 64 << 10) { call(number, arguments) }.join()
                 return 1
             }
             try sandbox.enterControl()
             if role == .control { call(number, arguments) }
+            if role == .transfer { try transfer.run { call(number, arguments) } }
         } catch { _exit(3) }
         _exit(0)
     }
