@@ -256,7 +256,7 @@ extension Machine {
         try vcpu.setGuestDebug(
             singleStep: debug.steps(action), softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
             blocksInterrupts: action == .step && debug.abilities.blocksInterrupts,
-            catchesTraps: debug.stepped[Int(vcpu.number)], injectsBreakpoint: injectsBreakpoint)
+            catchesTraps: debug.stepped[Int(vcpu.number)] && !debug.steps(action), injectsBreakpoint: injectsBreakpoint)
     }
 
     /// A vCPU stopped, on its thread; true if it goes on at once.
