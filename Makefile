@@ -76,6 +76,7 @@ soak: test-packages build
 
 faults: test-packages build
 	Tools/fault-sweep
+	Tools/fault-sweep --short
 	Tools/kill-sweep 200
 	Tools/full-disk
 

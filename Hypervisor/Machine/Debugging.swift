@@ -88,8 +88,8 @@ struct DebugState {
     var registers: [HardwareBreakpoint] = []
     var compared: [Compared] = []
     var actions: [DebugAction]
-    /// Of each vCPU that steps: where it is, and where its handlers begin.
-    var places: [(address: UInt64, handlers: HandlerTable)?]
+    /// Of each vCPU that steps: where it is, where its handlers begin, and the segments of the program that it began in.
+    var places: [(address: UInt64, handlers: HandlerTable, program: ProgramSegments?)?]
     /// Of each vCPU: the compared place that its last step changed.
     var changes: [GVA?]
     /// Of each vCPU: whether it has stepped since the debugger came.
@@ -239,12 +239,13 @@ extension Machine {
     private func arm(_ index: Int, _ action: DebugAction, _ debug: DebugState) throws(KVMError) {
         let vcpu = vcpus[index]
         settle(vcpu)
-        let start =
-            debug.steps(action)
-            ? handlers(of: vcpu).map { (address: (try? vcpu.registers().rip) ?? 0, handlers: $0) } : nil
-        core.update { core in
-            core.debug?.places[index] = start
-            if debug.steps(action) { core.debug?.stepped[index] = true }
+        if debug.steps(action), let handlers = handlers(of: vcpu), let registers = try? vcpu.registers() {
+            core.update { core in
+                core.debug?.places[index] = (registers.rip, handlers, ProgramSegments(registers))
+                core.debug?.stepped[index] = true
+            }
+        } else {
+            core.update { $0.debug?.places[index] = nil }
         }
         try setGuestDebug(vcpu, action, debug)
     }
@@ -295,6 +296,12 @@ extension Machine {
         wakeIfWronglyHalted(vcpu, at: address)
         let number = Int(vcpu.number)
         guard let before = debug.places[number] else { return }
+        if let program = before.program, let place = takeBackStep(vcpu, at: address, before.handlers, program) {
+            // Setting registers has taken KVM's flag away.
+            try? setGuestDebug(vcpu, debug.actions[number], debug)
+            core.update { $0.debug?.places[number]?.address = place }
+            return
+        }
         hideTrapFlag(vcpu, from: before.address, to: address, before.handlers)
         core.update { $0.debug?.places[number]?.address = address }
     }

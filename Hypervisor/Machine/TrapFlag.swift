@@ -14,6 +14,8 @@ import SystemCalls
 /// Where the guest's handlers begin, and where in the frame that the processor pushed the flags are then.
 struct HandlerTable {
     private var offsets: [UInt64: UInt64] = [:]
+    /// Where the handler of #DB is when it has just begun.
+    private var debugPlaces: Set<UInt64> = []
 
     /// Vectors with an error code (Intel SDM volume 3, table 6-1).
     private static let withErrorCode: Set<Int> = [8, 10, 11, 12, 13, 14, 17, 21, 29, 30]
@@ -30,8 +32,10 @@ struct HandlerTable {
             let address = low & 0xffff | low >> 32 & 0xffff_0000 | high << 32
             let offset: UInt64 = HandlerTable.withErrorCode.contains(vector) ? 24 : 16
             offsets[address] = offset
+            if vector == 1 { debugPlaces.insert(address) }
             if let code = read(address & ~7), let first = HandlerTable.firstInstruction(code >> ((address & 7) * 8)) {
                 offsets[address &+ first.size] = offset &+ first.pushed
+                if vector == 1 { debugPlaces.insert(address &+ first.size) }
             }
         }
     }
@@ -51,6 +55,9 @@ struct HandlerTable {
 
     /// How far above RSP the saved flags lie at an address; nil if no handler has just begun there.
     func offsetOfFlags(at address: UInt64) -> UInt64? { offsets[address] }
+
+    /// Whether the handler of #DB has just begun at an address.
+    func isDebugException(at address: UInt64) -> Bool { debugPlaces.contains(address) }
 }
 
 extension Machine {

@@ -107,9 +107,75 @@ private let hasGDB = FileManager.default.isExecutableFile(atPath: "/usr/bin/gdb"
         #expect(places.count == 20, "\(text)")
         // The function, and the first one that it calls to read its line.
         #expect(places.allSatisfy { $0.contains("MonitorCommandsO5touch") || $0.contains("MonitorLine") }, "\(places)")
-        #expect(lines.filter { $0.hasPrefix("$") }.allSatisfy { $0.contains(" IF ") }, "interrupts are on: \(text)")
+        #expect(
+            lines.filter { $0.hasPrefix("$") && $0.contains(" = [") }.allSatisfy { $0.contains(" IF ") },
+            "interrupts are on: \(text)")
         let ticks = try bench.exec("g", "stats").first?["ticks"]
         try bench.wait("ticks") { try bench.exec("g", "stats").first?["ticks"] != ticks }
+    }
+
+    /// A program in ring 3 steps from instruction to instruction, and goes on afterwards as if nobody had looked.
+    @Test func stepsOfAProgram() throws {
+        let bench = try Bench()
+        let folder = try TemporaryFolder()
+        try bench.start(
+            "g",
+            [
+                "--layout", "osv", "--memory", "64M", "--program", "touch-ring3", "--append", "ring=3 args=1",
+                "--console", "file:\(folder.path)/console",
+            ])
+        func console() throws -> String {
+            String(decoding: try Data(contentsOf: URL(fileURLWithPath: folder.path + "/console")), as: UTF8.self)
+        }
+        let listing = try command("/usr/bin/objdump", ["-d", image("vitrine-osv.elf")]).lines
+        let line = try #require(listing.first { $0.contains("iretq") })
+        let way = "*0x" + line.split(separator: ":")[0].trimmingCharacters(in: .whitespaces)
+        // Where the program goes on it gets a loop: nop, nop, jmp to the first.
+        let caught = try gdb(
+            bench,
+            [
+                "hbreak \(way) if (*(long*)($rsp+8) & 3) == 3", "continue", "set $a = *(long*)$rsp",
+                "printf \"caught %lu %lu\\n\", $a, *(long*)$a", "set {long}$a = 0x90909090fceb9090", "delete", "detach",
+            ])
+        let numbers = caught.split(separator: "\n").first { $0.hasPrefix("caught ") }?.split(separator: " ").dropFirst()
+        let found = try #require(numbers?.compactMap { UInt64($0) }, "\(caught)")
+        try #require(found.count == 2, "\(caught)")
+        let (start, code) = (found[0], found[1])
+
+        let show = "printf \"at %lu %d\\n\", $rip, $cs & 3"
+        var places: [[UInt64]] = []
+        // Now and then a tick has it in the kernel.
+        try bench.wait("a stop in ring 3") {
+            let text = try gdb(bench, [show] + (0..<9).flatMap { _ in ["stepi", show] } + ["detach"])
+            places = text.split(separator: "\n").filter { $0.hasPrefix("at ") }.map { line in
+                line.split(separator: " ").dropFirst().compactMap { UInt64($0) }
+            }
+            return places.first?.last == 3
+        }
+        try #require(places.count == 10 && places.allSatisfy { $0.count == 2 }, "\(places)")
+        #expect(places.allSatisfy { $0[1] == 3 }, "\(places)")
+        for (before, after) in zip(places, places.dropFirst()) {
+            #expect(after[0] == (before[0] == start + 2 ? start : before[0] + 1), "\(places)")
+        }
+
+        // What it was before, when it stands where it was caught.
+        let script = try folder.file(
+            "restore",
+            Data(
+                """
+                if ($cs & 3) == 3
+                while $rip != \(start)
+                stepi
+                end
+                set {long}\(start) = \(code)
+                printf "restored\\n"
+                end
+                detach
+                """.utf8))
+        try bench.wait("a stop in ring 3") { try gdb(bench, ["source \(script.path)"]).contains("restored\n") }
+        let lines = try console().split(separator: "\n").count
+        try bench.wait("another pass") { try console().split(separator: "\n").count > lines }
+        #expect(try !console().contains("fault"), "\(try console())")
     }
 
     /// A page-table entry is watched: the guest stops where the kernel writes it.

@@ -61,7 +61,7 @@ extension LibvirtTests {
             let far = "libvirt:qemu+ssh://root@localhost/system#\(domain.name)"
             let near = "libvirt:qemu:///system#\(domain.name)"
             for (verb, more) in [
-                ("pages", []), ("pages", ["--view", "tree"]), ("translate", ["0xffff800000200000"]), ("map", []),
+                ("pages", []), ("pages", ["--view", "tree"]), ("translate", ["0xffff800000200000"]),
             ] as [(String, [String])] {
                 let there = try vitrine([verb, far] + more)
                 let here = try vitrine([verb, near] + more)
