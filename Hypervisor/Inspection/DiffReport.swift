@@ -17,6 +17,8 @@ public struct DiffOptions: Sendable {
     public var countsAccessed = false
     /// Text, JSON or CSV.
     public var form = ReportForm.text
+    /// So many pieces are compared at most, see `ComparisonOptions`.
+    public var stepLimit = ComparisonOptions().stepLimit
 
     /// Everything but accessed and dirty bits, as text.
     public init() {}
@@ -67,6 +69,7 @@ public func writeDiff(
     var comparison = ComparisonOptions()
     comparison.range = options.range
     comparison.countsAccessed = options.countsAccessed
+    comparison.stepLimit = options.stepLimit
     let summary = try compareMappings(
         before.list, before.subject.format, after.list, after.subject.format, options: comparison
     ) { change in
