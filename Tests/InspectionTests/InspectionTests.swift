@@ -53,6 +53,21 @@ import Testing
         }
     }
 
+    /// One page many times in one line; a table that refers to one above it, with the place.
+    @Test func repetitionsAndLoops() throws {
+        for index in 16..<24 as Range<UInt64> { image.map4K(OSv.mmapBase + index * 4096, 0x3a4_0000) }
+        let at = try #require(image.entryAddress(OSv.mmapBase, level: 2))
+        let above = try #require(image.entryAddress(OSv.mmapBase, level: 3))
+        image.memory[at + 8] = image.memory[above]
+        let lines = text(try pages(.ranges, .text))
+        #expect(lines.contains { $0.contains("0x3a40000") && $0.contains("(one page, 8 times)") }, "\(lines)")
+        #expect(
+            lines.contains {
+                $0.contains("loop, the entry refers to a table above it") && $0.contains(GPA(at + 8).hex)
+            },
+            "\(lines)")
+    }
+
     /// Small RAM: a part of the first GiB has nothing behind it, and that is shown.
     @Test func whatHasNoRAMBehindIt() throws {
         let small = try OSvImage(size: 64 << 20).subject
