@@ -10,97 +10,6 @@ import KVM
 import Synchronization
 import SystemCalls
 
-/// What a vCPU does when a debugged machine goes on.
-public enum DebugAction: String, CaseIterable, Sendable {
-    /// It stays where it is.
-    case stay
-    /// It runs.
-    case run
-    /// It executes one instruction.
-    case step
-}
-
-/// A place where a debugged machine is to stop.
-public struct DebugBreakpoint: Hashable, Sendable {
-    /// What happens there.
-    public enum Kind: String, CaseIterable, Sendable {
-        /// The instruction at the address is about to run; by INT3, or a debug register where INT3 does not stop the guest.
-        case software
-        /// The instruction at the address is about to run; by a debug register.
-        case hardware
-        /// The bytes are written.
-        case write
-        /// The bytes are read or written.
-        case access
-    }
-
-    /// What happens there.
-    public let kind: Kind
-    /// The linear address.
-    public let address: GVA
-    /// Where that is in guest memory now.
-    public let gpa: GPA
-    /// How many bytes are watched: 1, 2, 4 or 8.
-    public let length: Int
-
-    /// A place.
-    public init(_ kind: Kind, at address: GVA, gpa: GPA, length: Int = 1) {
-        self.kind = kind
-        self.address = address
-        self.gpa = gpa
-        self.length = length
-    }
-}
-
-/// Why a debugged machine stopped.
-public enum DebugReason: Hashable, Sendable {
-    /// The instruction that was asked for was executed.
-    case step
-    /// A breakpoint, by a debug register.
-    case hardware(GVA)
-    /// A breakpoint, by INT3.
-    case software(GVA)
-    /// A watchpoint; its address.
-    case watch(GVA)
-}
-
-/// What a debugger has set up.
-struct DebugState {
-    /// INT3 in place of a byte of the guest's.
-    struct Patch {
-        let gpa: GPA
-        let original: UInt8
-    }
-
-    /// A watchpoint that is looked at after each instruction, because debug registers do not see what this host emulates.
-    struct Compared {
-        let address: GVA
-        let gpa: GPA
-        let length: Int
-        var value: [UInt8]
-    }
-
-    let abilities: DebugAbilities
-    /// Whether the guest is to run when the debugger leaves: it ran when that came, or was let go since.
-    var runsAfterwards: Bool
-    var software: [DebugBreakpoint] = []
-    var patches: [Patch] = []
-    var registers: [HardwareBreakpoint] = []
-    var compared: [Compared] = []
-    var actions: [DebugAction]
-    /// Of each vCPU that steps: where it is, where its handlers begin, and the segments of the program that it began in.
-    var places: [(address: UInt64, handlers: HandlerTable, program: ProgramSegments?)?]
-    /// Of each vCPU: the compared place that its last step changed.
-    var changes: [GVA?]
-    /// Of each vCPU: whether it has stepped since the debugger came.
-    var stepped: [Bool]
-    /// Watchpoints that were hit while another stop was told.
-    var pending: [(vcpu: Int, reason: DebugReason)] = []
-
-    /// Whether a vCPU with that action stops after each instruction.
-    func steps(_ action: DebugAction) -> Bool { action == .step || !compared.isEmpty }
-}
-
 extension Machine {
     /// Stops every vCPU for a debugger; there is one at a time.
     ///
@@ -250,134 +159,13 @@ extension Machine {
         try setGuestDebug(vcpu, action, debug)
     }
 
-    private func setGuestDebug(
+    func setGuestDebug(
         _ vcpu: VCPU, _ action: DebugAction, _ debug: DebugState, injectsBreakpoint: Bool = false
     ) throws(KVMError) {
         try vcpu.setGuestDebug(
             singleStep: debug.steps(action), softwareBreakpoints: !debug.patches.isEmpty, breakpoints: debug.registers,
             blocksInterrupts: action == .step && debug.abilities.blocksInterrupts,
             catchesTraps: debug.stepped[Int(vcpu.number)] && !debug.steps(action), injectsBreakpoint: injectsBreakpoint)
-    }
-
-    /// A vCPU stopped, on its thread; true if it goes on at once.
-    func debugged(_ stop: DebugStop, _ vcpu: VCPU) -> Bool {
-        let number = Int(vcpu.number)
-        guard let debug = core.withLock({ $0.debug }) else {
-            // Left over from a debugger that is gone.
-            if stop.isStep { dropTrapFlag(vcpu) } else { try? vcpu.setGuestDebug() }
-            return true
-        }
-        if stop.isStep { stepped(vcpu, to: stop.address, debug) }
-        guard let reason = reason(of: stop, number, debug) else {
-            guard stop.exception == 3 else {
-                if stop.isStep && !debug.steps(debug.actions[number]) { dropTrapFlag(vcpu) }
-                return true
-            }
-            // An INT3 of the guest's own.
-            try? setGuestDebug(vcpu, debug.actions[number], debug, injectsBreakpoint: true)
-            return true
-        }
-        let tells = core.update { core in
-            guard core.state == .running else {
-                if case .watch = reason { core.debug?.pending.append((number, reason)) }
-                return false
-            }
-            core.state = .paused
-            core.park = true
-            return true
-        }
-        kickAll()
-        if tells { events(.debugStop(vcpu: number, reason)) }
-        return false
-    }
-
-    /// What a step leaves behind that no step should.
-    private func stepped(_ vcpu: VCPU, to address: UInt64, _ debug: DebugState) {
-        wakeIfWronglyHalted(vcpu, at: address)
-        let number = Int(vcpu.number)
-        guard let before = debug.places[number] else { return }
-        if let program = before.program, let place = takeBackStep(vcpu, at: address, before.handlers, program) {
-            // Setting registers has taken KVM's flag away.
-            try? setGuestDebug(vcpu, debug.actions[number], debug)
-            core.update { $0.debug?.places[number]?.address = place }
-            return
-        }
-        hideTrapFlag(vcpu, from: before.address, to: address, before.handlers)
-        core.update { $0.debug?.places[number]?.address = address }
-    }
-
-    /// The same for a vCPU that a kick has parked: of a step that was under way then, its stop never comes. The vCPU is parked.
-    private func settle(_ vcpu: VCPU) {
-        guard let debug = core.withLock({ $0.debug }), let registers = try? vcpu.registers() else { return }
-        if debug.places[Int(vcpu.number)] != nil {
-            stepped(vcpu, to: registers.rip, debug)
-        } else if registers.rflags & 0x200 == 0 {
-            wakeIfWronglyHalted(vcpu, at: registers.rip)
-        }
-    }
-
-    /// Where KVM emulates ring 0, a vCPU that is debugged and goes from the interrupt that ended its HLT to another thread may be left halted there:
-    /// with interrupts off for ever. One that has not just executed HLT (0xf4) runs.
-    private func wakeIfWronglyHalted(_ vcpu: VCPU, at address: UInt64) {
-        guard (try? vcpu.activity()) == .halted, let place = try? vcpu.translate(address &- 1),
-            let byte = bytes(at: GPA(place.gpa), 1), byte != [0xf4]
-        else { return }
-        try? vcpu.setActivity(.runnable)
-    }
-
-    /// The same for vCPUs that do not step, which nothing brings out of the kernel then. On the halt watch's thread.
-    func wakeWronglyHalted() {
-        guard core.withLock({ $0.state == .running }) else { return }
-        for index in vcpus.indices where vcpuStatistics[index]?.value("blocking") != 0 {
-            _ = try? onVCPU(index) { vcpu throws(KVMError) in
-                let registers = try vcpu.registers()
-                // Bit 9 of RFLAGS is IF: with interrupts on it will be woken.
-                guard registers.rflags & 0x200 == 0 else { return }
-                self.wakeIfWronglyHalted(vcpu, at: registers.rip)
-            }
-        }
-    }
-
-    /// What a stop means; nil if nobody asked for it.
-    private func reason(of stop: DebugStop, _ vcpu: Int, _ debug: DebugState) -> DebugReason? {
-        if stop.exception == 3 {
-            let address = GVA(stop.address)
-            return debug.software.contains { $0.address == address } ? .software(address) : nil
-        }
-        if let changed = debug.changes[vcpu] {
-            core.update { $0.debug?.changes[vcpu] = nil }
-            return .watch(changed)
-        }
-        for (index, register) in debug.registers.enumerated() where stop.dr6 >> UInt64(index) & 1 != 0 {
-            let address = GVA(register.address)
-            return register.access == .execute ? .hardware(address) : .watch(address)
-        }
-        return debug.actions[vcpu] == .step ? .step : nil
-    }
-
-    /// Runs a vCPU where places are compared: one at a time executes an instruction, so that it is known whose it was. One that does not run
-    /// (it halts, or waits for SIPI) waits in the kernel, and keeps nobody.
-    func enterInTurn(_ vcpu: VCPU) -> VCPUExit {
-        guard (try? vcpu.activity()) == .runnable else { return vcpu.enter() }
-        return stepTurn.withLock { _ in
-            let exit = vcpu.enter()
-            if case .debug = exit { noteChange(vcpu) }
-            return exit
-        }
-    }
-
-    /// Notes the first compared place that holds something else than before.
-    private func noteChange(_ vcpu: VCPU) {
-        guard let debug = core.withLock({ $0.debug }) else { return }
-        for (index, place) in debug.compared.enumerated() {
-            guard let now = bytes(at: place.gpa, place.length), now != place.value else { continue }
-            core.update { core in
-                guard core.debug?.compared.indices.contains(index) == true else { return }
-                core.debug?.compared[index].value = now
-                core.debug?.changes[Int(vcpu.number)] = place.address
-            }
-            return
-        }
     }
 
     /// After a reset, whose image has none of it.
@@ -405,7 +193,7 @@ extension Machine {
         for patch in patches where bytes(at: patch.gpa, 1) == [0xcc] { _ = ram.write([patch.original], at: patch.gpa) }
     }
 
-    private func bytes(at gpa: GPA, _ count: Int) -> [UInt8]? {
+    func bytes(at gpa: GPA, _ count: Int) -> [UInt8]? {
         ram.pieces(at: gpa, count: UInt64(count)).map { $0.flatMap { Array($0) } }
     }
 }
