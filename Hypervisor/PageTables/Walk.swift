@@ -105,8 +105,9 @@ import GuestMemory
         var leaves: UInt64 = 0
         var present = 0
         var checksum: UInt64 = 0
-        let hashed =
-            UInt64(truncatingIfNeeded: index &* entrySize)..<UInt64(truncatingIfNeeded: max(index, end) &* entrySize)
+        // What was read of the table: a walk that stops does not come to its end.
+        let firstHashed = UInt64(truncatingIfNeeded: index &* entrySize)
+        var endHashed = firstHashed
         while index < end {
             let at = table &+ UInt64(index &* entrySize)
             guard let page = memory.page(at: GPA(at)) else {
@@ -118,7 +119,10 @@ import GuestMemory
             }
             let offset = Int(at & 4095) & ~(entrySize &- 1)
             let count = min(end &- index, (4096 &- offset) / entrySize)
-            if options.detectsChanges { checksum ^= tableChecksum(page, mask: changeMask) }
+            if options.detectsChanges {
+                checksum ^= tableChecksum(page, mask: changeMask)
+                endHashed = UInt64(truncatingIfNeeded: (index &+ count) &* entrySize)
+            }
             if number == 1 && entrySize == 8 && !Consumer.wantsEntries {
                 if let rule = level.leaf {
                     present &+= leafTable(
@@ -162,7 +166,8 @@ import GuestMemory
         if number == 1 && entrySize == 8 && !Consumer.wantsEntries { leaves = UInt64(present) }
         if let repeated = current.takeRepetition() { consumer.repeated(repeated) }
         if isNew && checksum != 0 {
-            hashes.append(TableHash(gpa: tables[record].gpa, checksum: checksum, hashed: hashed))
+            hashes.append(
+                TableHash(gpa: tables[record].gpa, checksum: checksum, hashed: firstHashed..<endHashed))
         }
         tables[record].presentEntries = present
         tables[record].leaves = leaves
