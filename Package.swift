@@ -156,7 +156,7 @@ let package = Package(
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
-        tool("vitrine-qemu", ["Monitor"]),
+        tool("vitrine-qemu", ["Monitor", "SystemCalls"]),
 
         // Not static: libvirt is a dynamic library, which need not be there for anything else to work.
         .executableTarget(

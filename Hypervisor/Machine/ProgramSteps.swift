@@ -39,10 +39,10 @@ extension Machine {
             frame.append(piece.loadUnaligned(as: UInt64.self))
         }
         guard frame[1] == UInt64(segments.cs.selector), frame[4] == UInt64(segments.ss.selector),
-            frame[2] & Machine.trapFlagInFlags != 0
+            frame[2] & Machine.trapFlag != 0
         else { return nil }
         registers.rip = frame[0]
-        registers.rflags = frame[2] & ~Machine.trapFlagInFlags
+        registers.rflags = frame[2] & ~Machine.trapFlag
         registers.rsp = frame[3]
         registers.cs = segments.cs
         registers.ss = segments.ss
@@ -51,7 +51,4 @@ extension Machine {
         }
         return frame[0]
     }
-
-    /// RFLAGS.TF (Intel SDM volume 1, 3.4.3).
-    private static var trapFlagInFlags: UInt64 { 0x100 }
 }

@@ -61,7 +61,8 @@ struct HandlerTable {
 }
 
 extension Machine {
-    private static var trapFlag: UInt8 { 1 }  // bit 8 of RFLAGS, so bit 0 of its second byte
+    /// RFLAGS.TF (Intel SDM volume 1, 3.4.3).
+    static var trapFlag: UInt64 { 0x100 }
     private static var pushFlags: UInt8 { 0x9c }
 
     /// The handlers of a vCPU that is about to step.
@@ -90,7 +91,8 @@ extension Machine {
         guard let rsp = try? vcpu.registers().rsp, let place = try? vcpu.translate(rsp &+ offset &+ 1),
             let piece = ram.hostMemory(at: GPA(place.gpa), count: 1)
         else { return }
-        piece[0] &= ~Machine.trapFlag
+        // The second byte of the flags.
+        piece[0] &= ~UInt8(truncatingIfNeeded: Machine.trapFlag >> 8)
     }
 
     /// Until when traps are caught after a debugger that leaves now.
@@ -99,7 +101,7 @@ extension Machine {
     /// The guest came back to a frame with the flag in it: it goes on without.
     func dropTrapFlag(_ vcpu: VCPU) {
         guard var registers = try? vcpu.registers() else { return }
-        registers.rflags &= ~(UInt64(Machine.trapFlag) << 8)
+        registers.rflags &= ~Machine.trapFlag
         try? vcpu.setGeneralRegisters(registers)
     }
 

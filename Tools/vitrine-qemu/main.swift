@@ -2,12 +2,12 @@
 
 import Glibc
 import Monitor
+import SystemCalls
 
 signal(SIGPIPE, SIG_IGN)
 if CommandLine.arguments.isEmpty {
     // Swift reads it from there; a guest without its options would be another guest.
-    let message = "vitrine-qemu: the command line cannot be read (/proc/self/cmdline); is /proc mounted?\n"
-    _ = write(STDERR_FILENO, message, message.utf8.count)
+    writeToStandardError("vitrine-qemu: the command line cannot be read (/proc/self/cmdline); is /proc mounted?\n")
     exit(1)
 }
 exit(QEMUProcess.run(Array(CommandLine.arguments.dropFirst())))
