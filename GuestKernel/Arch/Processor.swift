@@ -21,6 +21,17 @@ enum Processor {
     /// Processor `number`.
     static func at(_ number: Int) -> Pointer? { number >= 0 && number < count ? list?[number] : nil }
 
+    /// A moment with interrupts on, for a trap handler that takes long: it is on its thread's kernel stack and holds no lock.
+    ///
+    /// The read of a port is what lets them come: a host that emulates ring 0 looks for interrupts not between any two
+    /// instructions but when the emulation ends, and that it does at a device outside KVM. A few instructions alone with
+    /// interrupts on let none through there.
+    static func takeInterrupts() {
+        interrupts_on()
+        _ = SerialPort.console.lineStatus
+        interrupts_off()
+    }
+
     /// Makes the state of all `wanted` processors and starts to use the first one's.
     static func startFirst(wanted: Int) throws(MemoryError) {
         count = wanted < 1 ? 1 : wanted > capacity ? capacity : wanted

@@ -17,6 +17,9 @@ struct SerialPort {
     /// The transmitter's FIFO.
     private static var fifoSize: Int { 16 }
 
+    /// The line status register (LSR).
+    var lineStatus: UInt8 { in8(base &+ 5) }
+
     /// 8N1, FIFOs on, interrupts on received data.
     func start() {
         out8(base &+ 1, 0)  // IER: none
@@ -31,7 +34,7 @@ struct SerialPort {
 
     /// The next received byte, if there is one; none where there is no port (it reads all ones).
     func receive() -> UInt8? {
-        let status = in8(base &+ 5)
+        let status = lineStatus
         return status & 1 == 0 || status == 0xff ? nil : in8(base)
     }
 
@@ -53,7 +56,7 @@ struct SerialPort {
     private func waitForTransmitter() -> Bool {
         let bit: UInt8 = base == Contract.consolePort ? 1 : 2
         var tries = SerialPort.stalled & bit == 0 ? SerialPort.patience : 1
-        while in8(base &+ 5) & 0x20 == 0 {
+        while lineStatus & 0x20 == 0 {
             tries &-= 1
             if tries == 0 {
                 SerialPort.stalled |= bit

@@ -140,14 +140,18 @@ struct AddressSpace {
         PageTable.walk(root, address).physical(of: address)
     }
 
-    /// Removes everything that is mapped, and the tables with it. Locked.
-    mutating func removeAll() {
-        while vmas.count > 0 {
-            let vma = vmas[vmas.count &- 1]
-            vmas.remove(at: vmas.count &- 1)
-            removeLeaves(vma.start, vma.end)
+    /// Removes the last mapping, or of a large one a piece that is done in a few milliseconds, and the tables with it. Locked.
+    /// False: there was none left.
+    mutating func removeLast() -> Bool {
+        guard vmas.count > 0 else {
+            vmas.empty()
+            return false
         }
-        vmas.empty()
+        let last = vmas.count &- 1
+        let vma = vmas[last]
+        let reached = removeLeaves(vma.start, vma.end, limit: 64)
+        if reached < vma.end { vmas[last].start = reached } else { vmas.remove(at: last) }
+        return true
     }
 
     // MARK: Arguments

@@ -18,11 +18,14 @@ extension AddressSpace {
         return true
     }
 
-    /// Removes every leaf of a range, empties tables, flushes and gives frames back.
-    func removeLeaves(_ start: UInt64, _ end: UInt64) {
+    /// Removes the leaves of a range, empties tables, flushes and gives frames back. Stops behind `limit` leaves: the
+    /// address from where some may be left, `end` if none are.
+    @discardableResult
+    func removeLeaves(_ start: UInt64, _ end: UInt64, limit: UInt64 = .max) -> UInt64 {
         var address = start
+        var rest = limit
         var pending = FrameList()
-        while address < end {
+        while address < end && rest > 0 {
             let walk = PageTable.walk(root, address)
             let size = UInt64(1) &<< (3 &+ 9 &* walk.level)
             let next = (address & ~(size &- 1)) &+ size
@@ -33,7 +36,7 @@ extension AddressSpace {
                 var slot = walk.slot
                 var removed: Int32 = 0
                 let first = address
-                while address < last {
+                while address < last && rest > 0 {
                     let value = PageTable.read(slot)
                     if value != 0 {
                         if pending.isFull {
@@ -43,6 +46,7 @@ extension AddressSpace {
                         PageTable.write(slot, 0)
                         pending.add(value, pages: 1)
                         removed &+= 1
+                        rest &-= 1
                     }
                     slot &+= 8
                     address &+= 4096
@@ -58,11 +62,13 @@ extension AddressSpace {
                 PageTable.write(walk.slot, 0)
                 pending.add(walk.value, pages: size &>> 12)
                 releaseEmptyTables(address, walk.level, 1)
+                rest &-= 1
             }
             address = next
         }
         Shootdown.flush(start, end)
         pending.giveBack()
+        return address < end ? address : end
     }
 
     /// Writes a leaf of 4 KiB (or, with `level` 2, of 2 MiB), present or not, keeping the table's count.

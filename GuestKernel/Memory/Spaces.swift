@@ -62,9 +62,14 @@ enum Spaces {
     /// Removes an address space that no thread uses any more, with everything in it.
     static func destroy(_ space: AddressSpace.Pointer) {
         guard space != kernel else { return }
-        let state = Memory.lock.acquire()
+        var state = Memory.lock.acquire()
         Shootdown.leave(space.pointee.root)
-        space.pointee.removeAll()
+        // A process of many pages goes piece by piece, and whatever waits for this processor comes in between.
+        while space.pointee.removeLast() {
+            Memory.lock.release(state)
+            if !state { Processor.takeInterrupts() }
+            state = Memory.lock.acquire()
+        }
         Break.destroy(space)
         let root = space.pointee.root
         Layouts.takeKernel(from: root)

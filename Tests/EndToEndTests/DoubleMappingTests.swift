@@ -37,7 +37,7 @@ func address(_ object: [String: Any], _ key: String) throws -> UInt64 {
             #expect(translation["page"] as? String == "2M")
             #expect((translation["entries"] as? [Any])?.count == 3)
         }
-        let audit = try bench.vitrine("audit", "a", "--layout", "osv", "--json")
+        let audit = try bench.vitrine("audit", "a", "--layout", "osv", "--timeout", "60", "--json", timeout: 600)
         #expect(audit.status == 0, "\(audit.output)")
         #expect(try audit.json()["passed"] as? Bool == true)
         // osv maps everything writable and executable: by design where its own rules are checked too, else a fault.
@@ -55,7 +55,7 @@ func address(_ object: [String: Any], _ key: String) throws -> UInt64 {
         #expect(aliases.lines.contains { $0.hasPrefix("0xffff[89a]000_0020_0000") }, "\(aliases.output)")
         let range = try bench.vitrine("aliases", "a", "va:0x200000-0x201fff", "--json", "--limit", "3")
         #expect(try range.json()["count"] as? Int == 4 && range.json()["listed"] as? Int == 3)
-        for words in [["--rules", "nonesuch"], ["--rules", "layout", "--root", "0x1000"]] {
+        for words in [["--rules", "nonesuch"], ["--timeout", "0"], ["--rules", "layout", "--root", "0x1000"]] {
             #expect(
                 try command(
                     Host.binaries.appending(path: "vitrine").path, ["audit", "a"] + words,

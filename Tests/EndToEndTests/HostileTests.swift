@@ -74,7 +74,7 @@ func hostileImage(_ name: String) throws -> String {
         try answered(["translate", "hostile", "0x8080604000", "0xfffffffff000", "0x10000000"], [0, 1, 2])
         try answered(["aliases", "hostile", "pa:0x201000"])
         try answered(["map", "hostile"])
-        try answered(["audit", "hostile", "--layout", "osv"], [1])
+        try answered(["audit", "hostile", "--layout", "osv", "--timeout", "1"], [1])
         let audit = try answered(["audit", "hostile", "--rules", "generic", "--json"], [0, 1])
         if let rule = guest.brokenRule { #expect(try brokenRules(audit).contains(rule), "\(audit.output)") }
         let list = try answered(["list", "--format", "json"]).output

@@ -39,7 +39,7 @@ private let audited = [
 
     /// The rules of a guest's audit, and which of them failed.
     func audit(_ bench: Bench) throws -> (all: [String], failed: [String], skipped: [String]) {
-        let report = try bench.vitrine("audit", "g", "--json")
+        let report = try bench.vitrine("audit", "g", "--timeout", "60", "--json", timeout: 600)
         let rules = try #require(try report.json()["rules"] as? [[String: Any]], "\(report.errors)")
         func ids(_ condition: ([String: Any]) -> Bool) -> [String] {
             rules.filter(condition).compactMap { $0["id"] as? String }

@@ -69,7 +69,7 @@ import Testing
         ("unmapped", "system call 1 with the address 0x700000000000"), ("memory", "not served: out of memory"),
     ]) func aWrongProgramEndsAlone(what: String, report: String) throws {
         let idle = try guestProgram("linux-process")
-        let console = try start([idle], memory: what == "memory" ? "48M" : "64M", "args=\(what)")
+        let console = try start([idle], memory: what == "memory" ? "32M" : "64M", "args=\(what)")
         let end = try bench.ended("g", program: 0)
         #expect(end["state"] == "faulted" && end["status"] == "-1")
         let said = try text(console)

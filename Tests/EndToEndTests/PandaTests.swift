@@ -50,7 +50,7 @@ import Testing
         ("kernel", "system call 1 with the address 0xffff800000200000"),
         ("unmapped", "system call 1 with the address 0x700000000000"), ("memory", "not served: out of memory"),
     ]) func aWrongProgramEndsAlone(what: String, report: String) throws {
-        let console = try start(what, memory: what == "memory" ? "48M" : "64M")
+        let console = try start(what, memory: what == "memory" ? "32M" : "64M")
         let end = try bench.ended("g", program: 0)
         let said = try text(console)
         #expect(end["state"] == "faulted" && end["status"] == "-1")

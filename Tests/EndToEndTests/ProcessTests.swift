@@ -82,7 +82,7 @@ import Testing
         ("kernel", "system call 1 with the address 0xffff800000200000"),
         ("unmapped", "system call 1 with the address 0x700000000000"), ("memory", "not served: out of memory"),
     ]) func aWrongProgramEndsAlone(what: String, report: String) throws {
-        let console = try start(what, cpus: 1, memory: what == "memory" ? "48M" : "64M")
+        let console = try start(what, cpus: 1, memory: what == "memory" ? "32M" : "64M")
         let end = try bench.ended("g", program: 0)
         #expect(end["state"] == "faulted" && end["status"] == "-1")
         let said = try text(console)

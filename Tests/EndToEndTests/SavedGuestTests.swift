@@ -52,7 +52,7 @@ import Testing
         for round in 0..<8 {
             #expect(said.components(separatedBy: "steady: round \(round)\n").count == 3, "round \(round): \(said)")
         }
-        #expect(try bench.vitrine("audit", "g").status == 0)
+        #expect(try bench.vitrine("audit", "g", "--timeout", "60", timeout: 600).status == 0)
         #expect(try bench.vitrine("stop", "g").status == 0)
     }
 
@@ -78,7 +78,7 @@ import Testing
             #expect(try bench.vitrine("exec", name, "stage").status == 4)
             #expect(try bench.vitrine("resume", name).status == 0)
             #expect(try bench.vitrine("exec", name, "stage").output == "stage=R\n")
-            let audit = try bench.vitrine("audit", name)
+            let audit = try bench.vitrine("audit", name, "--timeout", "60", timeout: 600)
             #expect(audit.status == 0, "\(audit.output)")
         }
         // A reset starts the images again.

@@ -77,9 +77,10 @@ final class Bench: @unchecked Sendable {
         try #require(result.status == 0, "vitrine run: \(result.status) \(result.output) \(result.errors)")
     }
 
-    /// One command to the guest kernel's monitor; its answer as a dictionary for each line.
+    /// One command to the guest kernel's monitor; its answer as a dictionary for each line. The kernel has longer than by
+    /// default: there may be more guests than processors.
     func exec(_ name: String, _ line: String) throws -> [[String: String]] {
-        let result = try vitrine("exec", name, line)
+        let result = try vitrine("exec", "--timeout", "100", name, line, timeout: 120)
         try #require(result.status == 0, "exec \(line): \(result.output) \(result.errors)")
         return result.lines.map(pairs)
     }

@@ -83,16 +83,19 @@ extension Subject {
 public final class TargetGuest: AuditGuest {
     private let target: any Target
     private let vcpu: Int
+    /// How many seconds the guest's kernel has for each answer.
+    private let patience: Double
     /// What the target said when its kernel did not answer: then no rule waits again.
     private var silence: TargetError?
     /// Its tables as they are now.
     public let subject: Subject
 
-    /// A target, and the tables of one of its vCPUs.
-    public init(_ target: any Target, subject: Subject, vcpu: Int = 0) {
+    /// A target, and the tables of one of its vCPUs. Its kernel has `patience` seconds for each answer.
+    public init(_ target: any Target, subject: Subject, vcpu: Int = 0, patience: Double = 10) {
         self.target = target
         self.subject = subject
         self.vcpu = vcpu
+        self.patience = patience
     }
 
     /// Its tables at a boot stage.
@@ -107,7 +110,7 @@ public final class TargetGuest: AuditGuest {
     public func command(_ line: String) throws -> MonitorAnswer {
         if let silence { throw silence }
         let lines: [String]
-        do throws(TargetError) { lines = try target.exec(line, timeout: 5) } catch {
+        do throws(TargetError) { lines = try target.exec(line, timeout: patience) } catch {
             if isAnswer(error), case .refused(_, _, let reason) = error { return .error(reason) }
             silence = error
             throw error

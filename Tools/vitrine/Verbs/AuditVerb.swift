@@ -22,12 +22,14 @@ extension InspectionVerbs {
             OptionDescription("layout", "NAME", "the rules of this layout, if not of the guest's own"),
             OptionDescription("rules", "layout|generic|all", "the layout's rules, those for any system, or both"),
             OptionDescription("consistent", nil, "pause the vCPUs while the rules for any system read the tables"),
+            OptionDescription("timeout", "SECONDS", "how long the guest's kernel has for each answer, 10 if not given"),
         ],
         formats: forms,
         examples: [
             ("vitrine audit a", "every rule of the guest's layout"),
             ("vitrine audit a --layout osv --json", "the rules of osv, for a program"),
             ("vitrine audit qmp:/run/vm.sock", "the rules for any system, on a machine of QEMU"),
+            ("vitrine audit a --timeout 60", "on a host with more to do than it has processors for"),
             ("vitrine audit core:vm.core --rules generic", "the same on a core"),
         ],
         run: { arguments, output in
@@ -38,6 +40,7 @@ extension InspectionVerbs {
             let chosen = try layout(arguments, of: target)
             let hasRules = chosen.map { Audit.layouts.contains($0.name) } ?? false
             let rules = try auditRules(arguments, hasRules: hasRules)
+            let patience = try arguments.seconds("timeout") ?? 10
             if rules != .generic {
                 guard hasRules else {
                     throw UsageError(
@@ -52,8 +55,8 @@ extension InspectionVerbs {
             if rules != .generic {
                 let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
                 let subject = try subject(arguments, target: target)
-                results +=
-                    Audit.run(chosen?.name ?? "", TargetGuest(target, subject: subject, vcpu: vcpu))?.results ?? []
+                let guest = TargetGuest(target, subject: subject, vcpu: vcpu, patience: patience)
+                results += Audit.run(chosen?.name ?? "", guest)?.results ?? []
             }
             let pause = arguments.flag("consistent") && rules != .layout ? try Pause(target) : nil
             let subject = try subject(arguments, target: target)
