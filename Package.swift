@@ -67,7 +67,7 @@ let package = Package(
         .systemLibrary(
             name: "CBPF", path: "Hypervisor/CBPF",
             providers: [.apt(["libbpf-dev", "libelf-dev", "zlib1g-dev"])]),
-        // Static: libseccomp.a.
+        // Used while the project is built only, by MakeFilters.
         .systemLibrary(
             name: "CSeccomp", path: "Hypervisor/CSeccomp", providers: [.apt(["libseccomp-dev"])]),
         // libvirt's C API; vitrine-libvirt alone links it.
@@ -75,8 +75,18 @@ let package = Package(
             name: "CLibvirt", path: "Hypervisor/CLibvirt", pkgConfig: "libvirt",
             providers: [.apt(["libvirt-dev"])]),
         module("SystemCalls", ["CSystem"]),
-        // What a monitor gives up before its guest runs.
-        module("Sandbox", ["SystemCalls", "CSystem", "CSeccomp"]),
+        // What a monitor gives up before its guest runs: which system calls each of its threads may make, as lists with a reason for each;
+        // the filters that a build makes of them; and all else.
+        module("CallLists", ["SystemCalls", "CSystem"]),
+        .executableTarget(
+            name: "MakeFilters", dependencies: ["CallLists", "SystemCalls", "CSeccomp"],
+            path: "Hypervisor/MakeFilters", swiftSettings: strict),
+        .plugin(
+            name: "CompileFilters", capability: .buildTool(), dependencies: ["MakeFilters"],
+            path: "Hypervisor/CompileFilters"),
+        .target(
+            name: "Sandbox", dependencies: ["SystemCalls", "CSystem", "CallLists"], path: "Hypervisor/Sandbox",
+            swiftSettings: strict, plugins: ["CompileFilters"]),
         module("Addresses"),
         module("Options"),
         module("GuestFolders", ["SystemCalls"]),
@@ -152,7 +162,8 @@ let package = Package(
             [
                 "Addresses", "GDBStub", "SystemCalls", "CSystem", "GuestMemory", "JSON", "KVM", "Layouts", "PageTables",
                 "Targets",
-                "SecondStage", "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages", "Sandbox",
+                "SecondStage", "Inspection", "Cores", "Monitor", "Options", "GuestFolders", "GuestImages", "CallLists",
+                "Sandbox",
             ]),
         tool(
             "vitrine-vmm", ["Addresses", "SystemCalls", "Machine", "Monitor", "Options", "GuestFolders", "GuestImages"]),
@@ -167,13 +178,14 @@ let package = Package(
             "vitrine-bench",
             [
                 "Addresses", "SystemCalls", "GuestMemory", "JSON", "PageTables", "Targets", "Inspection", "GuestImages",
-                "Sandbox",
+                "CallLists",
             ]),
         // What the tests and the hardware bench ask the kernel itself.
         tool(
             "vitrine-witness",
             [
-                "Addresses", "CBPF", "CSystem", "GuestMemory", "JSON", "KVM", "PageTables", "Sandbox", "SecondStage",
+                "Addresses", "CBPF", "CSystem", "CallLists", "GuestMemory", "JSON", "KVM", "PageTables", "Sandbox",
+                "SecondStage",
                 "SystemCalls", "Targets",
             ]),
 
@@ -196,6 +208,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("Addresses", ["Addresses"]),
         tests("SystemCalls", ["SystemCalls", "CSystem"]),
+        tests("Sandbox", ["CallLists", "Sandbox", "SystemCalls"]),
         tests("Options", ["Options"]),
         tests("GuestFolders", ["SystemCalls", "GuestFolders"]),
         tests("JSON", ["JSON"]),

@@ -39,6 +39,15 @@ boot_pd:
     .quad address + 0xe7
     .set address, address + 0x200000
     .endr
+    /* The first of these leaves as 512 of 4 KiB. Nothing refers to it: the kernel copies from here and from boot_pd what its own
+     * tables have as well (PageTable.fill). */
+    .global boot_pt
+boot_pt:
+    .set address, 0
+    .rept 512
+    .quad address + 0x67
+    .set address, address + 0x1000
+    .endr
 
     /* Used between the two modes by the boot processor under PVH; APs have their own (Processor.swift). */
     .p2align 3
@@ -157,8 +166,10 @@ ap_entry_linked:
     /* What the kernel proper wants to know of the sections that are linked elsewhere. */
     .section .rodata.boot, "a"
     .p2align 3
-    .global boot_pml4_word, trampoline_start_word, trampoline_end_word
+    .global boot_pml4_word, boot_pd_word, boot_pt_word, trampoline_start_word, trampoline_end_word
 boot_pml4_word: .quad boot_pml4
+boot_pd_word: .quad boot_pd
+boot_pt_word: .quad boot_pt
 trampoline_start_word: .quad trampoline_start
 trampoline_end_word: .quad trampoline_end
 

@@ -180,8 +180,23 @@ enum PageTable {
         return table | Plan.current.tableBits
     }
 
-    /// Writes so many entries from a slot on, each so much more than the one before. Eight at a time: half the instructions.
+    /// The leaves that the boot tables have from this one on, if they have so many: the first GiB in leaves of 2 MiB, and of it the
+    /// first 2 MiB in leaves of 4 KiB.
+    private static func inBootTables(_ count: UInt64, _ value: UInt64, step: UInt64) -> UInt64? {
+        let table = step == size2M ? boot_pd() : step == size4K ? boot_pt() : 0
+        let first = step == size2M ? (value & addressMask) &>> 21 : (value & addressMask) &>> 12
+        guard table != 0, first < 512, count <= 512 &- first else { return nil }
+        let slot = linear(table) &+ 8 &* first
+        return read(slot) == value ? slot : nil
+    }
+
+    /// Writes so many entries from a slot on, each so much more than the one before: one instruction where the boot tables have them as
+    /// well, which counts where a host emulates every instruction; else eight at a time, half of what one at a time takes.
     private static func fill(_ slot: UInt64, _ count: UInt64, _ value: UInt64, step: UInt64) {
+        if let source = inBootTables(count, value, step: step) {
+            copy_words(slot, source, count)
+            return
+        }
         var slot = slot
         var value = value
         let end = slot &+ 8 &* count

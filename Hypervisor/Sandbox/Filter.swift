@@ -1,66 +1,59 @@
-// A list of allowed system calls as a program that the kernel runs before each (seccomp(2)).
+// A list of allowed system calls as a program that the kernel runs before each (seccomp(2)): made when the project was built
+// (MakeFilters), here only put to use.
 
-import CSeccomp
 import CSystem
+import CallLists
 import Glibc
 import SystemCalls
 
 /// A filter of system calls: classic BPF.
 struct Filter: Sendable {
-    private let program: [UInt8]
+    private let program: [UInt64]
 
-    /// Makes the filter of a list.
+    /// BPF_JMP | BPF_JEQ | BPF_K and BPF_RET | BPF_K (linux/bpf_common.h).
+    private static let jumpIfEqual: UInt64 = 0x15, returnConstant: UInt64 = 0x06
+    /// SECCOMP_RET_TRAP and SECCOMP_RET_LOG (linux/seccomp.h).
+    private static let trap: UInt64 = 0x0003_0000, log: UInt64 = 0x7ffc_0000
+
+    /// The filter of a role's list.
     ///
-    /// - Parameter logs: whether a call that is not on it is only logged (SECCOMP_RET_LOG), not refused by SIGSYS.
-    init(_ calls: [AllowedCall], logs: Bool) throws(Errno) {
-        guard let context = seccomp_init(logs ? vitrine_seccomp_log : vitrine_seccomp_trap) else {
-            throw Errno(ENOMEM, "seccomp_init")
-        }
-        defer { seccomp_release(context) }
-        func check(_ what: String, _ result: Int32) throws(Errno) {
-            if result < 0 { throw Errno(-result, what) }
-        }
-        // Calls of other processor modes (32 bits, x32) have other numbers: whoever makes one is not this program.
-        try check("seccomp_attr_set", seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, vitrine_seccomp_kill_process))
-        // A tree by the numbers of the calls. The kernel runs a filter once for every call when it is installed, to know which are allowed
-        // whatever their arguments: down a list that would take longer than everything else about it.
-        try check("seccomp_attr_set", seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2))
-        for call in calls {
-            let alternatives = call.alternatives.isEmpty ? [[]] : call.alternatives
-            for conditions in alternatives {
-                let compared = conditions.map { condition in
-                    scmp_arg_cmp(
-                        arg: condition.argument, op: SCMP_CMP_MASKED_EQ, datum_a: condition.mask,
-                        datum_b: condition.value)
-                }
-                try check(
-                    "seccomp_rule_add \(call.name)",
-                    seccomp_rule_add_array(
-                        context, vitrine_seccomp_allow, call.number, UInt32(compared.count), compared))
-            }
-        }
-        // The program has some hundred instructions of 8 bytes, less than a pipe holds.
-        let pipe = try Pipe()
-        try check("seccomp_export_bpf", seccomp_export_bpf(context, pipe.writing.rawValue))
-        let reading = pipe.takeReading()
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 8)
-        defer { buffer.deallocate() }
-        var count = 0
-        while true {
-            let part = try reading.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[count...]))
-            if part == 0 { break }
-            count += part
-        }
-        program = Array(buffer[..<count])
+    /// - Parameters:
+    ///   - opensFiles: see `AllowedCall.list`.
+    ///   - logs: whether a call that is not on it is only logged (SECCOMP_RET_LOG), not refused by SIGSYS.
+    init(of role: ThreadRole, opensFiles: Bool, logs: Bool) {
+        let made = Filter.made(for: role, opensFiles: opensFiles)
+        program = Filter.complete(made, process: UInt32(bitPattern: getpid()), logs: logs)
     }
 
-    /// The number of its instructions.
-    var count: Int { program.count / 8 }
+    /// What the build made for a role.
+    static func made(for role: ThreadRole, opensFiles: Bool) -> [UInt64] {
+        switch role {
+        case .vcpu: MadeFilters.vcpu
+        case .watch: MadeFilters.watch
+        case .control: MadeFilters.control
+        case .transfer: opensFiles ? MadeFilters.transferOpeningFiles : MadeFilters.transfer
+        }
+    }
+
+    /// Puts in what is known only now: which process this is, and what becomes of a call that is not on the list.
+    static func complete(_ program: [UInt64], process: UInt32, logs: Bool) -> [UInt64] {
+        program.map { instruction in
+            // struct sock_filter (linux/filter.h): 16 bits of code, 8 and 8 of jumps, 32 of a constant.
+            let code = instruction & 0xffff
+            let constant = instruction >> 32
+            let rest = instruction & 0xffff_ffff
+            if code == jumpIfEqual, constant == AllowedCall.thisProcess {
+                return UInt64(process) << 32 | rest
+            }
+            if logs, code == returnConstant, constant == trap { return log << 32 | rest }
+            return instruction
+        }
+    }
 
     /// Puts the calling thread behind it, for good (seccomp(2), SECCOMP_SET_MODE_FILTER).
     func install() throws(Errno) {
         try systemCall("seccomp SECCOMP_SET_MODE_FILTER") {
-            program.withUnsafeBytes { csystem_install_filter($0.baseAddress, count) }
+            program.withUnsafeBytes { csystem_install_filter($0.baseAddress, program.count) }
         }
     }
 }

@@ -3,10 +3,10 @@
 //     no_new_privs, no capabilities, Landlock      each thread, or who made it
 //     seccomp                                      each thread its own list, by its role (CallLists.swift)
 //
-// Making the lists, and having the kernel take each, is work of about two milliseconds, as much as KVM has with a machine. So it is done
-// meanwhile: the transfer thread, the first to be made, gives up what it can, makes the machine's other threads, which get that from it,
-// and a list for each role; they stand confined when the machine is there. Only the thread that made the machine, and needed files for
-// it, comes last.
+// The lists are filters since the build (MakeFilters). To have the kernel take each is still the work of a millisecond, which KVM needs for
+// a machine as well. So it is done meanwhile: the transfer thread, the first to be made, gives up what it can and makes the machine's
+// other threads, which get that from it, and each puts itself behind its list; they stand confined when the machine is there. Only the
+// thread that made the machine, and needed files for it, comes last.
 
 import CSystem
 import Glibc
@@ -60,20 +60,20 @@ public final class Sandbox: Sendable {
         try transfer.prepare {
             let made = Result { () throws(Errno) -> (filter: Filter, threads: Int) in
                 try Sandbox.giveUp(rules)
-                func filter(_ role: ThreadRole) throws(Errno) -> Filter {
-                    try Filter(AllowedCall.list(of: role, opensFiles: opensFiles), logs: mode == .log)
+                func filter(_ role: ThreadRole) -> Filter {
+                    Filter(of: role, opensFiles: opensFiles, logs: mode == .log)
                 }
                 var count = 1
                 for role in [ThreadRole.vcpu, .watch] {
-                    let filter = try filter(role)
+                    let filter = filter(role)
                     HostThread.setConfinement(of: role) {
                         Sandbox.enter(role, filter)
                         confined.update { $0 += 1 }
                     }
                     count += try makeThreads(role)
                 }
-                let control = try filter(.control)
-                Sandbox.enter(.transfer, try filter(.transfer))
+                let control = filter(.control)
+                Sandbox.enter(.transfer, filter(.transfer))
                 confined.update { $0 += 1 }
                 return (control, count)
             }

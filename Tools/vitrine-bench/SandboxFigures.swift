@@ -1,7 +1,7 @@
 // What the confinement of a guest's process costs, and what many guests weigh.
 
+import CallLists
 import Glibc
-import Sandbox
 import SystemCalls
 
 /// The rows of the group `sandbox`.

@@ -1,6 +1,7 @@
 // Whether a confined thread is refused every system call that is not on its list: each is made, in a process of its own.
 
 import CSystem
+import CallLists
 import Glibc
 import Sandbox
 import SystemCalls

@@ -87,6 +87,8 @@ INLINE void clear_words(uint64_t to, uint64_t count) {
     extern const uint64_t name##_word; \
     INLINE uint64_t name(void) { return name##_word; }
 WORD(boot_pml4)
+WORD(boot_pd)
+WORD(boot_pt)
 WORD(trampoline_start)
 WORD(trampoline_end)
 WORD(layout_number)

@@ -1,5 +1,6 @@
 // vitrine sandbox
 
+import CallLists
 import Inspection
 import JSON
 import Options

@@ -30,7 +30,7 @@ extension AllowedCall {
         AllowedCall("gettid", 186, "the owner of a lock (Swift's Mutex)"),
         AllowedCall(
             "tgkill", 234, "kicks a vCPU out of KVM_RUN", arguments: "this process, SIGRTMIN + 1 (the kick)",
-            only: [[.is(0, UInt64(getpid())), .is(2, 35)]], rare: "only to vCPUs that run"),
+            only: [[.is(0, AllowedCall.thisProcess), .is(2, 35)]], rare: "only to vCPUs that run"),
         AllowedCall(
             "mmap", 9, "memory for the heap", arguments: "without PROT_EXEC", only: [notExecutable],
             rare: "only when the heap is full"),

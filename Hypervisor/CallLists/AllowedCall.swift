@@ -27,7 +27,7 @@ public struct AllowedCall: Sendable {
     /// Its name (syscalls(2)).
     public let name: String
     /// Its number on x86-64 (`asm/unistd_64.h`).
-    let number: Int32
+    public let number: Int32
     /// Which of its arguments are allowed: all conditions of one of these. Empty: any.
     public let alternatives: [[ArgumentCondition]]
     /// The arguments in words; empty: any.
@@ -36,6 +36,9 @@ public struct AllowedCall: Sendable {
     public let reason: String
     /// Why a guest may live without ever making it, if that is so.
     public let rare: String?
+
+    /// In a condition: the process itself, which is known when it runs. No process has this number (PID_MAX_LIMIT is 2^22).
+    public static let thisProcess: UInt64 = 0x7056_4944
 
     init(
         _ name: String, _ number: Int32, _ reason: String, arguments: String = "",
