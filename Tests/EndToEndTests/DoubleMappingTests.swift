@@ -40,6 +40,16 @@ func address(_ object: [String: Any], _ key: String) throws -> UInt64 {
         let audit = try bench.vitrine("audit", "a", "--layout", "osv", "--timeout", "60", "--json", timeout: 600)
         #expect(audit.status == 0, "\(audit.output)")
         #expect(try audit.json()["passed"] as? Bool == true)
+        // Those about tables alone: the same rules, and nothing was asked of the kernel.
+        let before = try bench.exec("a", "stats").first?["faults"]
+        let tables = try bench.vitrine("audit", "a", "--rules", "tables", "--json")
+        #expect(tables.status == 0 && tables.output.contains("\"ruleSet\":\"tables\""))
+        let ids = { (report: CommandResult) in
+            try (report.json()["rules"] as? [[String: Any]] ?? []).compactMap { $0["id"] as? String }
+        }
+        #expect(
+            try ids(tables).count > 20 && ids(audit).starts(with: ids(tables)) && ids(audit).count > ids(tables).count)
+        #expect(try bench.exec("a", "stats").first?["faults"] == before)
         // osv maps everything writable and executable: by design where its own rules are checked too, else a fault.
         let both = try bench.vitrine("audit", "a", "--rules", "all", "--consistent")
         #expect(both.status == 0, "\(both.output)")

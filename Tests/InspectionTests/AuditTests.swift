@@ -70,7 +70,7 @@ import Testing
 
     @Test(arguments: [64 << 20, 256 << 20, 6 << 30] as [UInt64]) func aSoundGuestPasses(size: UInt64) throws {
         let guest = FakeGuest(try OSvImage(size: size))
-        let report = Audit.osv(guest)
+        let report = Audit.run(.osv, guest)
         #expect(failed(report) == [], "\(report.text)")
         #expect(report.passed)
         #expect(guest.owned.isEmpty)
@@ -88,7 +88,7 @@ import Testing
         let image = try OSvImage()
         let guest = FakeGuest(image)
         damage.apply(image)
-        let report = Audit.osv(guest)
+        let report = Audit.run(.osv, guest)
         #expect(failed(report).isSuperset(of: damage.rules), "\(report.text)")
         #expect(!report.passed)
         // Only rules about the live tables may notice: those of the stages look at other tables.
@@ -98,7 +98,7 @@ import Testing
 
     @Test(arguments: Fault.allCases) func aFaultyKernelIsFound(fault: Fault) throws {
         let guest = FakeGuest(try OSvImage(), fault: fault)
-        let report = Audit.osv(guest)
+        let report = Audit.run(.osv, guest)
         #expect(failed(report).isSuperset(of: fault.rules), "\(report.text)")
         #expect(guest.owned.isEmpty, "what the audit took is given back")
     }
@@ -115,7 +115,7 @@ import Testing
             func hostBytes(at address: HVA, count: Int) -> [UInt8]? { guest.hostBytes(at: address, count: count) }
         }
         func failures(_ names: [String: String]) throws -> Set<String> {
-            failed(Audit.osv(Disorder(guest: FakeGuest(try OSvImage()), names: names)))
+            failed(Audit.run(.osv, Disorder(guest: FakeGuest(try OSvImage()), names: names)))
         }
         #expect(try failures(["A": "B"]) == ["stage A, root"])
         #expect(try failures(["B": "A"]) == ["stage B, root", "stage B, leaves"])
@@ -137,6 +137,6 @@ import Testing
             func oracle(_ address: GVA) throws -> GPA? { try guest.oracle(address) }
             func hostBytes(at address: HVA, count: Int) -> [UInt8]? { guest.hostBytes(at: address, count: count) }
         }
-        #expect(failed(Audit.osv(Early(guest: FakeGuest(try OSvImage())))) == ["stage C, debug"])
+        #expect(failed(Audit.run(.osv, Early(guest: FakeGuest(try OSvImage())))) == ["stage C, debug"])
     }
 }

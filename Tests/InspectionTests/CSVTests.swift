@@ -239,7 +239,7 @@ func field(_ value: JSON?) -> String {
     }
 
     @Test func auditLayoutsAndDoctor() throws {
-        let audit = Audit.osv(FakeGuest(image, fault: .noGuardPage))
+        let audit = Audit.run(.osv, FakeGuest(image, fault: .noGuardPage))
         compare(audit.csv, try JSON.parse(audit.json)["rules"]?.elements ?? [])
         // Rules about places have a count; the places themselves are not in CSV.
         let generic = Audit.generic(image.subject, types: .atReset, excusing: false)

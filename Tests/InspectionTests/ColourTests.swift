@@ -70,7 +70,7 @@ import Testing
             mapText(subject, pid: 1, ascii: false, isColoured: true), mapText(subject, pid: 1, ascii: false))
         expectSame(
             layoutsText(Layout.all, inFull: true, isColoured: true), layoutsText(Layout.all, inFull: true))
-        let audit = Audit.osv(FakeGuest(image, fault: .noGuardPage))
+        let audit = Audit.run(.osv, FakeGuest(image, fault: .noGuardPage))
         expectSame(audit.text(isColoured: true), audit.text)
         #expect(audit.text(isColoured: true).contains("\u{1b}[31mFAIL\u{1b}[0m"))
         let doctor = DoctorReport([DoctorItem("KVM", .missing, "none", needed: true), DoctorItem("x", .ok, "y")])

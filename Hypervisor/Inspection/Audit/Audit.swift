@@ -7,68 +7,66 @@ import PageTables
 /// Checks a guest against the rules of its layout.
 public enum Audit {
     /// The layouts that have rules.
-    public static let layouts = ["osv", "osc", "osc-initial", "linux", "resea", "courseos", "panda"]
+    public static let layouts = names.map(\.text)
+
+    private static let names: [(text: String, layout: KernelPlan.Name)] = [
+        ("osv", .osv), ("osc", .osc), ("osc-initial", .oscInitial), ("linux", .linux), ("resea", .resea),
+        ("courseos", .courseos), ("panda", .panda),
+    ]
+
+    /// Checks the rules of the layout of this name; nil if it has none.
+    public static func run(_ name: String, _ guest: some AuditGuest, tablesOnly: Bool = false) -> AuditReport? {
+        names.first { $0.text == name }.map { run($0.layout, guest, tablesOnly: tablesOnly) }
+    }
 
     /// Checks every rule of a layout: the tables of the boot stages, those of now, and what the kernel does when it is asked to
-    /// allocate, map, protect, fork. What that takes is given back. Nil if the layout has no rules.
-    public static func run(_ layout: String, _ guest: some AuditGuest) -> AuditReport? {
+    /// allocate, map, protect, fork. What that takes is given back.
+    ///
+    /// - Parameter tablesOnly: whether the kernel is to be left alone: no rule about what it does.
+    public static func run(
+        _ layout: KernelPlan.Name, _ guest: some AuditGuest, tablesOnly: Bool = false
+    ) -> AuditReport {
+        let results = tables(layout, guest) + (tablesOnly ? [] : deeds(layout, guest))
+        let name = names.first { $0.layout == layout }?.text
+        return AuditReport(target: guest.subject.name, layout: name, results: results)
+    }
+
+    /// The rules about the tables of the stages and of now, and about what lies in memory from the start.
+    private static func tables(_ layout: KernelPlan.Name, _ guest: some AuditGuest) -> [AuditResult] {
         switch layout {
-        case "osv": return osv(guest)
-        case "osc": return osc(guest)
-        case "osc-initial": return oscInitial(guest)
-        case "linux": return linux(guest)
-        case "resea": return resea(guest)
-        case "courseos": return courseos(guest)
-        case "panda": return panda(guest)
-        default: return nil
+        case .osv: return tables(guest, .osv)
+        case .osc: return tables(KernelRoot(guest), .osc)
+        case .oscInitial: return tables(guest, .oscInitial)
+        case .linux: return tables(KernelRoot(guest), WindowTableRules.linux)
+        case .panda: return tables(KernelRoot(guest), WindowTableRules.panda)
+        case .resea: return ReseaTableRules(guest: guest).results()
+        case .courseos: return CourseOSTableRules(guest: guest).results()
         }
     }
 
-    /// The rules of osv.
-    public static func osv(_ guest: some AuditGuest) -> AuditReport {
-        var results = tables(guest, .osv)
-        results += OSvAllocationRules(guest: guest, plan: .osv).results()
-        results += OSvVirtualRules(guest: guest).results()
-        return AuditReport(target: guest.subject.name, layout: "osv", results: results)
-    }
-
-    /// The rules of osc, the current design: those of osv about the kernel's half, and those about processes.
-    public static func osc(_ guest: some AuditGuest) -> AuditReport {
-        var results = tables(KernelRoot(guest), .osc)
-        results += OSCProcessRules(guest: guest).results()
-        results += OSvAllocationRules(guest: KernelRoot(guest), plan: .osc).results()
-        results += OSCForkRules(guest: guest).results()
-        return AuditReport(target: guest.subject.name, layout: "osc", results: results)
-    }
-
-    /// The rules of osc, the initial design: those of osv about tables, and those about offsets.
-    public static func oscInitial(_ guest: some AuditGuest) -> AuditReport {
-        var results = tables(guest, .oscInitial)
-        results += OSvAllocationRules(guest: guest, plan: .oscInitial).results()
-        results += OffsetRules(guest: guest).results()
-        results += OSvVirtualRules(guest: guest).paging()
-        return AuditReport(target: guest.subject.name, layout: "osc-initial", results: results)
-    }
-
-    /// The rules of linux: its kernel half, its processes, and those of osc about roots and fork.
-    public static func linux(_ guest: some AuditGuest) -> AuditReport {
-        let kernel = KernelRoot(guest)
-        var results = tables(kernel, WindowTableRules.linux)
-        results += OSCProcessRules(guest: guest).shared()
-        results += WindowMemoryRules(guest: kernel, plan: .linux).results()
-        results += LinuxProcessRules(guest: guest).results()
-        results += OSCForkRules(guest: guest).results()
-        return AuditReport(target: guest.subject.name, layout: "linux", results: results)
-    }
-
-    /// The rules of panda: its kernel half, its processes, their buffers.
-    public static func panda(_ guest: some AuditGuest) -> AuditReport {
-        let kernel = KernelRoot(guest)
-        var results = tables(kernel, WindowTableRules.panda)
-        results += OSCProcessRules(guest: guest, ownEntry: Int(Panda.recursiveEntry)).roots()
-        results += WindowMemoryRules(guest: kernel, plan: .panda).common()
-        results += PandaRules(guest: guest).results()
-        return AuditReport(target: guest.subject.name, layout: "panda", results: results)
+    /// The rules about what the kernel and its processes do.
+    private static func deeds(_ layout: KernelPlan.Name, _ guest: some AuditGuest) -> [AuditResult] {
+        switch layout {
+        case .osv:
+            return OSvAllocationRules(guest: guest, plan: .osv).results() + OSvVirtualRules(guest: guest).results()
+        case .osc:
+            // The current design: what osv has of the kernel's half, and processes.
+            return OSCProcessRules(guest: guest).results()
+                + OSvAllocationRules(guest: KernelRoot(guest), plan: .osc).results() + OSCForkRules(guest: guest).results()
+        case .oscInitial:
+            return OSvAllocationRules(guest: guest, plan: .oscInitial).results() + OffsetRules(guest: guest).results()
+                + OSvVirtualRules(guest: guest).paging()
+        case .linux:
+            // Its processes, and what osc has of roots and fork.
+            return OSCProcessRules(guest: guest).shared()
+                + WindowMemoryRules(guest: KernelRoot(guest), plan: .linux).results()
+                + LinuxProcessRules(guest: guest).results() + OSCForkRules(guest: guest).results()
+        case .panda:
+            return OSCProcessRules(guest: guest, ownEntry: Int(Panda.recursiveEntry)).roots()
+                + WindowMemoryRules(guest: KernelRoot(guest), plan: .panda).common() + PandaRules(guest: guest).results()
+        case .resea: return ReseaTaskRules(guest: guest).results()
+        case .courseos: return courseosDeeds(guest)
+        }
     }
 
     /// The rules about the tables of the stages and of now, for layouts with one window.

@@ -122,6 +122,7 @@ public struct AuditReport: Sendable {
         let about =
             switch ruleSet {
             case .layout: name ?? "no layout"
+            case .tables: (name ?? "no layout") + ", its tables"
             case .generic: "the rules for any system" + (name.map { ", \($0)" } ?? "")
             case .all: (name ?? "no layout") + " and the rules for any system"
             }

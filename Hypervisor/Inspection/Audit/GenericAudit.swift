@@ -10,6 +10,8 @@ public enum AuditRules: String, Sendable, CaseIterable {
     case generic
     /// Those of the layout.
     case layout
+    /// Those of the layout about tables: nothing is asked of the guest's kernel.
+    case tables
     /// Both; what the layout does by design is then no fault.
     case all
 }

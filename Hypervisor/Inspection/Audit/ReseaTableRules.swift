@@ -5,15 +5,6 @@ import GuestMemory
 import Layouts
 import PageTables
 
-extension Audit {
-    /// The rules of resea.
-    public static func resea(_ guest: some AuditGuest) -> AuditReport {
-        var results = ReseaTableRules(guest: guest).results()
-        results += ReseaTaskRules(guest: guest).results()
-        return AuditReport(target: guest.subject.name, layout: "resea", results: results)
-    }
-}
-
 /// Rules about the kernel of resea.
 struct ReseaTableRules<Guest: AuditGuest> {
     let guest: Guest

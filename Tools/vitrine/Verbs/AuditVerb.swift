@@ -15,12 +15,13 @@ extension InspectionVerbs {
             protect to see what becomes of it; what that takes is given back.
             The rules for any system (--rules generic) only look: what is writable is not executed, at whatever address;
             user mode stays out of the kernel's half and of the tables; every entry leads to memory.
+            --rules tables leaves the kernel alone: of the layout's rules, those about the tables as they are.
             Not given, --rules is layout where the target's layout has rules, else generic. With all a rule for any system that
             the layout breaks by design does not apply. A rule that finds a fault ends with status 1.
             """,
         options: tableOptions + [
             OptionDescription("layout", "NAME", "the rules of this layout, if not of the guest's own"),
-            OptionDescription("rules", "layout|generic|all", "the layout's rules, those for any system, or both"),
+            OptionDescription("rules", "layout|tables|generic|all", "the layout's rules, those for any system, or both"),
             OptionDescription("consistent", nil, "pause the vCPUs while the rules for any system read the tables"),
             OptionDescription("timeout", "SECONDS", "how long the guest's kernel has for each answer, 10 if not given"),
         ],
@@ -56,11 +57,11 @@ extension InspectionVerbs {
                 let vcpu = try arguments.number("vcpu", in: 0...max(0, target.vcpuCount - 1)) ?? 0
                 let subject = try subject(arguments, target: target)
                 let guest = TargetGuest(target, subject: subject, vcpu: vcpu, patience: patience)
-                results += Audit.run(chosen?.name ?? "", guest)?.results ?? []
+                results += Audit.run(chosen?.name ?? "", guest, tablesOnly: rules == .tables)?.results ?? []
             }
-            let pause = arguments.flag("consistent") && rules != .layout ? try Pause(target) : nil
+            let pause = arguments.flag("consistent") && (rules == .generic || rules == .all) ? try Pause(target) : nil
             let subject = try subject(arguments, target: target)
-            if rules != .layout {
+            if rules == .generic || rules == .all {
                 results += Audit.generic(subject, types: try memoryTypes(of: target), excusing: rules == .all).results
             }
             pause?.end()
@@ -81,7 +82,7 @@ extension InspectionVerbs {
         guard let rules = AuditRules(rawValue: text) else {
             throw UsageError(
                 unknownName(text, among: AuditRules.allCases.map(\.rawValue), what: "--rules")
-                    + " (layout, generic or all)")
+                    + " (layout, tables, generic or all)")
         }
         return rules
     }
