@@ -52,7 +52,8 @@ public enum Audit {
         case .osc:
             // The current design: what osv has of the kernel's half, and processes.
             return OSCProcessRules(guest: guest).results()
-                + OSvAllocationRules(guest: KernelRoot(guest), plan: .osc).results() + OSCForkRules(guest: guest).results()
+                + OSvAllocationRules(guest: KernelRoot(guest), plan: .osc).results()
+                + OSCForkRules(guest: guest).results()
         case .oscInitial:
             return OSvAllocationRules(guest: guest, plan: .oscInitial).results() + OffsetRules(guest: guest).results()
                 + OSvVirtualRules(guest: guest).paging()
@@ -63,7 +64,8 @@ public enum Audit {
                 + LinuxProcessRules(guest: guest).results() + OSCForkRules(guest: guest).results()
         case .panda:
             return OSCProcessRules(guest: guest, ownEntry: Int(Panda.recursiveEntry)).roots()
-                + WindowMemoryRules(guest: KernelRoot(guest), plan: .panda).common() + PandaRules(guest: guest).results()
+                + WindowMemoryRules(guest: KernelRoot(guest), plan: .panda).common()
+                + PandaRules(guest: guest).results()
         case .resea: return ReseaTaskRules(guest: guest).results()
         case .courseos: return courseosDeeds(guest)
         }

@@ -21,7 +21,8 @@ extension InspectionVerbs {
             """,
         options: tableOptions + [
             OptionDescription("layout", "NAME", "the rules of this layout, if not of the guest's own"),
-            OptionDescription("rules", "layout|tables|generic|all", "the layout's rules, those for any system, or both"),
+            OptionDescription(
+                "rules", "layout|tables|generic|all", "the layout's rules, those for any system, or both"),
             OptionDescription("consistent", nil, "pause the vCPUs while the rules for any system read the tables"),
             OptionDescription("timeout", "SECONDS", "how long the guest's kernel has for each answer, 10 if not given"),
         ],
