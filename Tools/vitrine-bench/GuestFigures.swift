@@ -1,5 +1,6 @@
 // What a running guest says of itself, and what its monitor's process weighs.
 
+import GuestFolders
 import JSON
 import SystemCalls
 import Targets
@@ -17,13 +18,15 @@ struct GuestFigures {
 
     /// Asks the guest of this name.
     init?(name: String) {
+        // Before anything is asked: an answer brings code into memory that an idle monitor has let go of.
+        guard let pid = (try? RuntimeFolder.ofThisUser().guest(name))?.pid() else { return nil }
+        residentBeyondGuest = sum("Rss:", of: pid)
+        proportionalBeyondGuest = sum("Pss:", of: pid)
         guard let guest = try? OwnGuest(named: name), let info = try? guest.info() else { return nil }
         for stage in info["stages"]?.elements ?? [] where stage["stage"]?.text == "ready" {
             instructionsToReady = stage["instructions"]?.uint64
             secondsToReady = stage["microseconds"]?.double.map { $0 / 1e6 }
         }
-        residentBeyondGuest = sum("Rss:", of: guest.pid)
-        proportionalBeyondGuest = sum("Pss:", of: guest.pid)
     }
 
     /// The sum of a field over the mappings that are not a slot's memory file, from /proc/PID/smaps.
