@@ -177,7 +177,8 @@ let package = Package(
         tool(
             "vitrine-bench",
             [
-                "Addresses", "SystemCalls", "GuestFolders", "GuestMemory", "JSON", "PageTables", "Targets", "Inspection",
+                "Addresses", "SystemCalls", "GuestFolders", "GuestMemory", "JSON", "PageTables", "Targets",
+                "Inspection",
                 "GuestImages", "CallLists",
             ]),
         // What the tests and the hardware bench ask the kernel itself.
