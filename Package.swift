@@ -16,6 +16,10 @@ let staticExecutable: [LinkerSetting] = [
     .unsafeFlags(["-static-executable"], .when(configuration: .release))
 ]
 
+/// For executables of the build with sanitizers (Tools/fuzz): gold does not get along with its debugging information.
+let sanitized: [LinkerSetting] =
+    Context.environment["VITRINE_FUZZ"] == nil ? [] : [.unsafeFlags(["-use-ld=lld"])]
+
 /// A module of the hypervisor, in `Hypervisor/NAME`.
 func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, path: "Hypervisor/\(name)", swiftSettings: strict)
@@ -80,7 +84,7 @@ let package = Package(
         module("CallLists", ["SystemCalls", "CSystem"]),
         .executableTarget(
             name: "MakeFilters", dependencies: ["CallLists", "SystemCalls", "CSeccomp"],
-            path: "Hypervisor/MakeFilters", swiftSettings: strict),
+            path: "Hypervisor/MakeFilters", swiftSettings: strict, linkerSettings: sanitized),
         .plugin(
             name: "CompileFilters", capability: .buildTool(), dependencies: ["MakeFilters"],
             path: "Hypervisor/CompileFilters"),
@@ -265,7 +269,6 @@ if Context.environment["VITRINE_FUZZ"] != nil {
         .executableTarget(
             name: "vitrine-fuzz", dependencies: ["FuzzTargets", "CLibFuzzer"], path: "Tests/Fuzz/vitrine-fuzz",
             swiftSettings: strict,
-            // gold does not get along with this much debugging information.
-            linkerSettings: [.unsafeFlags(["-use-ld=lld"])]),
+            linkerSettings: sanitized)
     ]
 }
