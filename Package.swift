@@ -269,6 +269,6 @@ if Context.environment["VITRINE_FUZZ"] != nil {
         .executableTarget(
             name: "vitrine-fuzz", dependencies: ["FuzzTargets", "CLibFuzzer"], path: "Tests/Fuzz/vitrine-fuzz",
             swiftSettings: strict,
-            linkerSettings: sanitized)
+            linkerSettings: sanitized),
     ]
 }
