@@ -30,8 +30,8 @@ extension InspectionVerbs {
         examples: [
             ("vitrine audit a", "every rule of the guest's layout"),
             ("vitrine audit a --layout osv --json", "the rules of osv, for a program"),
-            ("vitrine audit qmp:/run/vm.sock", "the rules for any system, on a machine of QEMU"),
             ("vitrine audit a --timeout 60", "on a host with more to do than it has processors for"),
+            ("vitrine audit qmp:/run/vm.sock", "the rules for any system, on a machine of QEMU"),
             ("vitrine audit core:vm.core --rules generic", "the same on a core"),
         ],
         run: { arguments, output in
@@ -42,6 +42,7 @@ extension InspectionVerbs {
             let chosen = try layout(arguments, of: target)
             let hasRules = chosen.map { Audit.layouts.contains($0.name) } ?? false
             let rules = try auditRules(arguments, hasRules: hasRules)
+            let looksAtAnySystem = rules == .generic || rules == .all
             let patience = try arguments.seconds("timeout") ?? 10
             if rules != .generic {
                 guard hasRules else {
@@ -60,9 +61,9 @@ extension InspectionVerbs {
                 let guest = TargetGuest(target, subject: subject, vcpu: vcpu, patience: patience)
                 results += Audit.run(chosen?.name ?? "", guest, tablesOnly: rules == .tables)?.results ?? []
             }
-            let pause = arguments.flag("consistent") && (rules == .generic || rules == .all) ? try Pause(target) : nil
+            let pause = arguments.flag("consistent") && looksAtAnySystem ? try Pause(target) : nil
             let subject = try subject(arguments, target: target)
-            if rules == .generic || rules == .all {
+            if looksAtAnySystem {
                 results += Audit.generic(subject, types: try memoryTypes(of: target), excusing: rules == .all).results
             }
             pause?.end()
